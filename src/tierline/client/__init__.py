@@ -1,0 +1,1 @@
+"""Typed client of the operator API; imports the model only."""

@@ -1,0 +1,1 @@
+"""The follower as sans-IO machines over the values of the model."""

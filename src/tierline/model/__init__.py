@@ -1,0 +1,1 @@
+"""What tierline speaks about: frozen values, the standard library only, no I/O."""

@@ -1,0 +1,1 @@
+"""Composition: one TOML file becomes the services and loops of one node."""

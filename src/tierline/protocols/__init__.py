@@ -1,0 +1,1 @@
+"""One folder per protocol; they do not know each other."""

@@ -1,0 +1,1 @@
+"""The demo and scenarios: starts processes, injects faults, gathers evidence."""

@@ -1,0 +1,1 @@
+"""Keys, certificates, TLS contexts and the chain check of our own."""

@@ -1,0 +1,1 @@
+"""The store: schema, migrations and the synchronous commit core with its writer."""
