@@ -1,0 +1,278 @@
+"""The narrow interfaces between the rules and the world: all that an adapter author must read.
+
+Nothing here does anything. The real world stands behind `tierline.env`, the protocols and the store; the simulated one
+behind `tierline.sim`.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol, TypeVar
+
+from tierline.model.control import Setpoints
+from tierline.model.identity import Lfdi
+from tierline.model.programs import ProgramsSeen, Response
+from tierline.model.records import Record
+from tierline.model.telemetry import Alarm, Reading
+
+
+class Clock(Protocol):
+    """Two clocks: civil time, scaled, for protocol and rules; unscaled time for sockets."""
+
+    def now(self) -> datetime:
+        """Give civil time, UTC and aware; runs `speed` times as fast as the wall."""
+        ...
+
+    def deadline(self) -> float:
+        """Give unscaled monotonic seconds, for deadlines of sockets, handshakes and Modbus."""
+        ...
+
+    async def sleep(self, civil_s: float) -> None:
+        """Sleep for some civil seconds."""
+        ...
+
+    async def sleep_until(self, when: datetime) -> None:
+        """Sleep until a civil time; returns at once when it is past."""
+        ...
+
+
+class Random(Protocol):
+    """Randomness; seeded in the simulation and the demo."""
+
+    def bits(self, n: int) -> int:
+        """Draw n random bits."""
+        ...
+
+    def between(self, low: int, high: int) -> int:
+        """Draw an integer from low to high, both included."""
+        ...
+
+    def fraction(self) -> float:
+        """Draw from [0, 1)."""
+        ...
+
+
+class Server(Protocol):
+    """A listener that can be closed."""
+
+    def close(self) -> None:
+        """Stop listening."""
+        ...
+
+    async def wait_closed(self) -> None:
+        """Wait until the listener is gone."""
+        ...
+
+    @property
+    def port(self) -> int:
+        """The port it listens on, useful when 0 was asked for."""
+        ...
+
+
+class Network(Protocol):
+    """Streams in and out."""
+
+    async def open_tcp(
+        self, host: str, port: int, tls: ssl.SSLContext | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a stream, with TLS when a context is given (no host-name check).
+
+        Raises: LinkError.
+        """
+        ...
+
+    async def serve(
+        self,
+        protocol: Callable[[], asyncio.Protocol],
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+        handshake_timeout_s: float | None = None,
+    ) -> Server:
+        """Listen on one address.
+
+        Raises: ConfigError when the address cannot be had.
+        """
+        ...
+
+
+class Files(Protocol):
+    """Files, written so that a crash leaves the old or the new content."""
+
+    def read(self, path: str) -> bytes:
+        """Read a whole file.
+
+        Raises: ConfigError when it cannot be read.
+        """
+        ...
+
+    def write(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
+        """Replace a file atomically and durably."""
+        ...
+
+    def append(self, path: str, data: bytes) -> None:
+        """Append to a file, made when missing; not synced."""
+        ...
+
+
+class Running(Protocol):
+    """A process that was started."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        ...
+
+    def kill(self, signal: int) -> None:
+        """Send a signal to its process group."""
+        ...
+
+    async def wait(self) -> int:
+        """Wait for its end; gives the exit status."""
+        ...
+
+
+class Process(Protocol):
+    """Other programs."""
+
+    async def spawn(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, stdout: str = "", stderr: str = ""
+    ) -> Running:
+        """Start a program in a process group of its own; output goes to the files named."""
+        ...
+
+
+R = TypeVar("R", bound=Record)
+
+
+class Store(Protocol):
+    """What survives a crash: the part of a database that belongs to one node.
+
+    What `commit` has returned from is durable. Changes of one call are one transaction. Records replace those with the same
+    key. Calls that wait at the same time may share one disk sync (group commit).
+    """
+
+    async def commit(self, put: Sequence[Record] = (), delete: Sequence[Record] = ()) -> None:
+        """Write all of it or nothing, durably; `delete` goes by key.
+
+        Raises: LinkError when the disk refuses: nothing of this call was kept, nothing may be acknowledged.
+        """
+        ...
+
+    def load(self, kind: type[R]) -> list[R]:
+        """Read all records of one kind, in order of their key."""
+        ...
+
+    def load_since(self, kind: type[R], time: datetime, *, limit: int = 10_000) -> list[R]:
+        """Read readings or audit records at or after a time, oldest first."""
+        ...
+
+    def close(self) -> None:
+        """Finish what was accepted and release the database."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What our own check says of a peer's certificate."""
+
+    ok: bool
+    lfdi: Lfdi | None
+    reason: str = ""
+    """Why not, in words an operator can act on."""
+
+
+class PeerTrust(Protocol):
+    """The judge of peers, called once per connection with what the handshake showed."""
+
+    def judge(self, leaf_der: bytes, chain_der: Sequence[bytes] | None, now: datetime) -> Verdict:
+        """Judge a peer; `chain_der` is None on a resumed session, which needs a stored positive verdict."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFacts:
+    """What a south link found out about a device."""
+
+    manufacturer: str
+    model: str
+    serial: str
+    """Label: identity."""
+    version: str
+    nameplate: Mapping[str, Decimal | int]
+    """By point name of `model.points` (rtg_max_w …)."""
+    settings: Mapping[str, Decimal | int]
+    """By point name (set_max_w …)."""
+    functions: frozenset[str]
+    """The canonical functions it can carry out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadBack:
+    """What the device holds after a write."""
+
+    setpoints: Setpoints
+    """As read back, within the protocol's resolution."""
+    writes: int
+    """How many register writes it took; 0 when nothing differed."""
+
+
+class Southbound(Protocol):
+    """One device, one writer: the link to what obeys."""
+
+    async def discover(self) -> DeviceFacts:
+        """Find out what the device is and can do.
+
+        Raises: LinkError, PeerError.
+        """
+        ...
+
+    async def apply(self, target: Setpoints, *, ramp_time_s: Decimal | None = None) -> ReadBack:
+        """Make the device hold exactly `target` and read it back; functions that are absent are released.
+
+        Raises: LinkError (unknown what holds), Unsupported, PeerError (the device refused; the old values hold).
+        """
+        ...
+
+    async def measure(self) -> tuple[Sequence[tuple[str, int, int, int]], Sequence[Alarm]]:
+        """Measure: (point, phase, value, power of ten) each, and alarms active now.
+
+        Raises: LinkError, PeerError.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of the device."""
+        ...
+
+
+class Northbound(Protocol):
+    """One server above: brings programs, takes Responses, readings and status."""
+
+    async def walk(self) -> ProgramsSeen:
+        """Read the whole tree once.
+
+        Raises: LinkError, PeerError, Forbidden (not registered here, or the PIN differs).
+        """
+        ...
+
+    async def respond(self, response: Response) -> None:
+        """Deliver one Response; returns when the server has acknowledged it."""
+        ...
+
+    async def report(self, readings: Sequence[Reading]) -> None:
+        """Deliver readings; returns when the server has acknowledged all."""
+        ...
+
+    async def describe(self, facts: DeviceFacts, status: Mapping[str, Decimal | int], now: datetime) -> None:
+        """Put capability, settings, status and availability where they changed."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the link."""
+        ...
+
