@@ -44,7 +44,7 @@ class TapSide(StrEnum):
 
 
 class Tier(StrEnum):
-    """The level of a group. Source: CSIP 2.1, 5.2.2 (topology groups)."""
+    """The level of a group. Source: CSIP 2.1, topology-based groups."""
 
     SYSTEM = "system"
     SUB_TRANSMISSION = "sub_transmission"
@@ -470,13 +470,11 @@ def _read_row(row: object, row_class: type[_T], hints: Mapping[str, Any], requir
 
 
 def _read_value(value: object, hint: Any, where: str) -> Any:  # Any: the type is the one `hint` names
-    for kind, read in _READERS.items():
-        if hint == kind or hint == kind | None:
-            try:
-                return read(value)
-            except (TypeError, ValueError) as error:
-                raise ConfigError(f"{where} must be {_SAID[kind]}, not {value!r}") from error
-    raise AssertionError(hint)
+    kind = next(kind for kind in _READERS if hint in (kind, kind | None))
+    try:
+        return _READERS[kind](value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where} must be {_SAID[kind]}, not {value!r}") from error
 
 
 def _exactly(kind: type[_T]) -> Callable[[object], _T]:
