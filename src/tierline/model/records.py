@@ -12,7 +12,7 @@ from tierline.model.control import Control, Curve
 from tierline.model.identity import ChannelId, DerId, GroupId, Lfdi, Mrid, PartyId
 from tierline.model.programs import DefaultControl, Program, ResponseStatus
 from tierline.model.telemetry import Reading
-from tierline.model.topology import Tier
+from tierline.model.topology import Group, Membership
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +69,9 @@ class IdentityRecord(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupRecord(Record):
-    """A group of DERs: a part of the grid, or any other set."""
+    """A group of DERs: a part of the grid, or any other set. Its name never leaves the node."""
 
-    group_id: GroupId
-    tier: Tier
-    grid_ref: str
-    """The feeder, transformer or node of the grid file it stands for; empty for a set."""
-    label: str
-    """What operators of this node call it; never leaves the node."""
+    group: Group
     created_at: datetime
 
 
@@ -84,11 +79,7 @@ class GroupRecord(Record):
 class MembershipRecord(Record):
     """That a DER belonged to a group from one time to another, as known since `recorded_at`."""
 
-    der_id: DerId
-    group_id: GroupId
-    valid_from: datetime
-    valid_to: datetime | None
-    recorded_at: datetime
+    membership: Membership
     cause: str
     """What moved it: `registered`, `switch 107 closed`, `operator`."""
 
@@ -294,8 +285,13 @@ KEYS: dict[type[Record], tuple[str, ...]] = {
     TokenRecord: ("name",),
     EndDeviceRecord: ("der_id",),
     IdentityRecord: ("der_id", "lfdi"),
-    GroupRecord: ("group_id",),
-    MembershipRecord: ("der_id", "group_id", "valid_from", "recorded_at"),
+    GroupRecord: ("group.id",),
+    MembershipRecord: (
+        "membership.der_id",
+        "membership.group_id",
+        "membership.valid_from",
+        "membership.recorded_at",
+    ),
     SwitchRecord: ("switch_id", "recorded_at"),
     ProgramRecord: ("mrid",),
     DefaultRecord: ("program",),
@@ -314,4 +310,4 @@ KEYS: dict[type[Record], tuple[str, ...]] = {
     AppliedRecord: ("der_id",),
     KnownRecord: ("name",),
 }
-"""The key of each record, within one node's part of the store. `reading.time` is a field of the nested reading."""
+"""The key of each record, within one node's part of the store. `reading.time` is a field of a nested value."""
