@@ -138,9 +138,9 @@ class VirtualClock:
         """Tell the seconds of a clock that never jumps."""
         return self._loop.time()
 
-    async def sleep(self, seconds: float) -> None:
+    async def sleep(self, civil_s: float) -> None:
         """Sleep for civil seconds."""
-        await asyncio.sleep(max(0.0, seconds))
+        await asyncio.sleep(max(0.0, civil_s))
 
     async def sleep_until(self, when: datetime) -> None:
         """Sleep until this machine's clock shows `when`, whatever jumps it makes."""

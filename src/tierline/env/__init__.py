@@ -1,0 +1,20 @@
+"""The one door: real time, randomness, network, files and processes. Only `node` and what stands above it open it."""
+
+from tierline.env.clock import RealClock
+from tierline.env.files import RealFiles
+from tierline.env.network import RealNetwork, RealServer
+from tierline.env.process import RealProcess, RealRunning
+from tierline.env.randomness import SeededRandom, SystemRandom
+from tierline.env.running import run
+
+__all__ = [
+    "RealClock",
+    "RealFiles",
+    "RealNetwork",
+    "RealProcess",
+    "RealRunning",
+    "RealServer",
+    "SeededRandom",
+    "SystemRandom",
+    "run",
+]
