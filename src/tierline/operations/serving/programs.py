@@ -1,0 +1,123 @@
+"""Programs and their defaults: one program per group."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tierline.model.control import Curve, Setpoints
+from tierline.model.errors import ConfigError
+from tierline.model.functions import FUNCTIONS, Kind
+from tierline.model.identity import GroupId, Mrid, mrid
+from tierline.model.programs import DefaultControl
+from tierline.model.records import CurveRecord, DefaultRecord, ProgramRecord
+from tierline.model.topology import Tier
+from tierline.operations.serving.access import require
+from tierline.operations.serving.audit import entry
+from tierline.operations.serving.wording import worded
+
+if TYPE_CHECKING:
+    from tierline.model.parties import Principal
+    from tierline.model.records import Record
+    from tierline.model.topology import Group
+    from tierline.operations.serving.state import Served, Serving
+
+PRIMACY = {
+    Tier.SERVICE_POINT: 70,
+    Tier.SERVICE_TRANSFORMER: 80,
+    Tier.SEGMENT: 90,
+    Tier.FEEDER: 100,
+    Tier.SUBSTATION: 110,
+    Tier.SUB_TRANSMISSION: 120,
+    Tier.SYSTEM: 130,
+    Tier.NON_TOPOLOGY: 140,
+}
+"""The more local, the stronger; all in the user-defined range 65..191 of PrimacyType (IEEE 2030.5-2018)."""
+
+
+def new_mrid(serving: Serving) -> Mrid:
+    """Draw an mRID of this node."""
+    return mrid(serving.random.bits(96), serving.pen)
+
+
+def new_program(serving: Serving, group: Group) -> ProgramRecord:
+    """Make the record of a group's program; the description names the tier, never the place."""
+    return ProgramRecord(
+        party=serving.party,
+        mrid=new_mrid(serving),
+        group_id=GroupId(group.id),
+        primacy=PRIMACY[group.tier],
+        description=group.tier.value,
+        created_at=serving.clock.now(),
+    )
+
+
+def program_of(serving: Serving, group_id: GroupId) -> Served:
+    """Find the program of a group."""
+    return serving.programs[serving.programs_of[group_id][0]]
+
+
+def check_setpoints(setpoints: Setpoints, *, default: bool) -> None:
+    """Check that every function exists and may be commanded this way.
+
+    Raises: ConfigError naming the function and what to do.
+    """
+    if not len(setpoints):
+        raise ConfigError("nothing is commanded; name at least one function, for example max_lim_w_pct=50")
+    for name in setpoints:
+        row = FUNCTIONS.get(name)
+        if row is None:
+            raise ConfigError(f"there is no function {name!r}; `tierline function list` shows them")
+        if row.kind is Kind.AUTONOMOUS:
+            raise ConfigError(f"{name} works on its own and cannot be commanded")
+        if row.default_only and not default:
+            raise ConfigError(f"{name} can only be part of a default, not of a control with a start and an end")
+
+
+def curve_records(serving: Serving, program: Mrid, setpoints: Setpoints) -> tuple[Setpoints, list[CurveRecord]]:
+    """Give every curve an mRID of this node and the record it is served from."""
+    records: list[CurveRecord] = []
+    values = dict(setpoints)
+    for name, value in setpoints.items():
+        if isinstance(value, Curve):
+            curve = _as_served(serving, value)
+            values[name] = curve
+            records.append(
+                CurveRecord(party=serving.party, mrid=curve.mrid, program=program, function=name, curve=curve)
+            )
+    return Setpoints.of(values), records
+
+
+def _as_served(serving: Serving, curve: Curve) -> Curve:
+    return Curve(
+        mrid=new_mrid(serving),
+        points=curve.points,
+        y_reference=curve.y_reference,
+        open_loop_s=curve.open_loop_s,
+        ramp_decrease_pct_per_s=curve.ramp_decrease_pct_per_s,
+        ramp_increase_pct_per_s=curve.ramp_increase_pct_per_s,
+        v_ref_pct=curve.v_ref_pct,
+        autonomous_v_ref=curve.autonomous_v_ref,
+        autonomous_v_ref_time_constant_s=curve.autonomous_v_ref_time_constant_s,
+        creation_time=serving.clock.now(),
+    )
+
+
+async def set_default(principal: Principal, serving: Serving, group_id: GroupId, setpoints: Setpoints) -> DefaultRecord:
+    """Set what holds for a group while no event does; effective at once, without end, unanswered (CSIP 2.1 G6, G7).
+
+    Raises: ConfigError, Forbidden.
+    """
+    require(principal, "control", f"group {group_id}")
+    check_setpoints(setpoints, default=True)
+    async with serving.writing:
+        program = program_of(serving, group_id).record
+        numbered, curves = curve_records(serving, program.mrid, setpoints)
+        default = DefaultControl(mrid=new_mrid(serving), setpoints=numbered)
+        record = DefaultRecord(
+            party=serving.party, program=program.mrid, default=default, changed_at=serving.clock.now()
+        )
+        detail = {"program": program.mrid, "setpoints": worded(setpoints)}
+        put: list[Record] = [*curves, record]
+        put.append(entry(principal, serving, "default", f"group {group_id}", "done", detail))
+        await serving.commit(put)
+    return record

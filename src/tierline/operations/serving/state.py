@@ -1,0 +1,243 @@
+"""What a serving node holds in memory: a mirror of its records, rebuilt from the store at start.
+
+Two rules. Nothing is changed here before the store has it (`Serving.commit`). Every change raises the version of the shards
+it touches, so that a rendered answer is valid exactly as long as its shard's version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tierline.engine.connectivity import normal_positions
+from tierline.model.identity import DerId, GroupId
+from tierline.model.records import (
+    AuditRecord,
+    ControlRecord,
+    CurveRecord,
+    DefaultRecord,
+    DerInfoKind,
+    DerInfoRecord,
+    EndDeviceRecord,
+    GroupRecord,
+    IdentityRecord,
+    MembershipRecord,
+    MirrorUsagePointRecord,
+    ProgramRecord,
+    ReadingRecord,
+    ResponseRecord,
+    SwitchRecord,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tierline.model.identity import Lfdi, Mrid, PartyId
+    from tierline.model.programs import ResponseStatus
+    from tierline.model.records import Record
+    from tierline.model.topology import Grid
+    from tierline.ports import Clock, Random, Store
+
+
+@dataclass(slots=True)
+class Served:
+    """One program with all that hangs on it."""
+
+    record: ProgramRecord
+    controls: dict[Mrid, ControlRecord] = field(default_factory=dict)
+    default: DefaultRecord | None = None
+    curves: dict[Mrid, CurveRecord] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Serving:
+    """The serving half of a node."""
+
+    party: PartyId
+    """Whose node this is; the party of every record it makes."""
+    store: Store
+    clock: Clock
+    random: Random
+    pen: int
+    """Private enterprise number in the mRIDs this node makes."""
+    grid: Grid | None = None
+    devices: dict[DerId, EndDeviceRecord] = field(default_factory=dict)
+    identities: dict[Lfdi, IdentityRecord] = field(default_factory=dict)
+    lfdi_of: dict[DerId, Lfdi] = field(default_factory=dict)
+    """The LFDI now valid of each DER that has one."""
+    groups: dict[GroupId, GroupRecord] = field(default_factory=dict)
+    memberships: dict[tuple[DerId, GroupId], MembershipRecord] = field(default_factory=dict)
+    """Those that hold now."""
+    groups_of: dict[DerId, set[GroupId]] = field(default_factory=lambda: defaultdict(set))
+    members_of: dict[GroupId, set[DerId]] = field(default_factory=lambda: defaultdict(set))
+    programs: dict[Mrid, Served] = field(default_factory=dict)
+    programs_of: dict[GroupId, list[Mrid]] = field(default_factory=lambda: defaultdict(list))
+    program_of_control: dict[Mrid, Mrid] = field(default_factory=dict)
+    program_of_curve: dict[Mrid, Mrid] = field(default_factory=dict)
+    responses: dict[Mrid, dict[tuple[DerId, ResponseStatus], ResponseRecord]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    infos: dict[tuple[DerId, DerInfoKind], DerInfoRecord] = field(default_factory=dict)
+    mirrors: dict[str, MirrorUsagePointRecord] = field(default_factory=dict)
+    """By mup_id."""
+    latest: dict[tuple[DerId, str, int], ReadingRecord] = field(default_factory=dict)
+    """The newest reading by DER, point and phase."""
+    switches: dict[int, bool] = field(default_factory=dict)
+    """Confirmed positions that differ from, or confirm, the normal ones."""
+    last_seen: dict[DerId, float] = field(default_factory=dict)
+    """Civil epoch seconds of the last request of each DER; not kept across restarts."""
+    audit_tail: AuditRecord | None = None
+    versions: Counter[str] = field(default_factory=Counter)
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by use cases that compute a change from the state and commit it: operator actions and topology."""
+
+    async def commit(self, put: Sequence[Record] = (), delete: Sequence[Record] = ()) -> None:
+        """Write durably, then take over into memory.
+
+        Raises: LinkError when the store refuses; nothing changed then.
+        """
+        await self.store.commit(put, delete)
+        for record in put:
+            self._take(record)
+        for record in delete:
+            self._drop(record)
+
+    def load(self) -> None:
+        """Rebuild from the store."""
+        kinds: tuple[type[Record], ...] = (
+            EndDeviceRecord,
+            IdentityRecord,
+            GroupRecord,
+            MembershipRecord,
+            ProgramRecord,
+            DefaultRecord,
+            CurveRecord,
+            ControlRecord,
+            ResponseRecord,
+            DerInfoRecord,
+            MirrorUsagePointRecord,
+        )
+        for kind in kinds:
+            self._take_all(self.store.load(kind))
+        if self.grid is not None:
+            self.switches = normal_positions(self.grid)
+        for switch in sorted(self.store.load(SwitchRecord), key=lambda record: record.recorded_at):
+            self._take(switch)
+        for audit in self.store.load(AuditRecord):
+            self._take(audit)
+
+    def program(self, mrid: Mrid) -> Served | None:
+        """Find a program."""
+        return self.programs.get(mrid)
+
+    def programs_for(self, der_id: DerId) -> list[Served]:
+        """Give the programs a DER is assigned to now: primacy ascending, then mRID descending.
+
+        Source: IEEE 2030.5-2018, list order of DERProgramList; CSIP 2.1 P23.
+        """
+        found = [
+            self.programs[mrid] for group in self.groups_of.get(der_id, ()) for mrid in self.programs_of.get(group, ())
+        ]
+        found.sort(key=lambda served: served.record.mrid, reverse=True)
+        found.sort(key=lambda served: served.record.primacy)
+        return found
+
+    def control(self, mrid: Mrid) -> ControlRecord | None:
+        """Find a control in whatever program it is."""
+        program = self.program_of_control.get(mrid)
+        return None if program is None else self.programs[program].controls.get(mrid)
+
+    def _take_all(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._take(record)
+
+    def _take(self, record: Record) -> None:
+        match record:
+            case EndDeviceRecord():
+                self.devices[record.der_id] = record
+                self.versions[f"device:{record.der_id}"] += 1
+                self.versions["devices"] += 1
+            case IdentityRecord():
+                self._take_identity(record)
+            case GroupRecord():
+                self.groups[GroupId(record.group.id)] = record
+            case MembershipRecord():
+                self._take_membership(record)
+            case ProgramRecord():
+                if record.mrid in self.programs:
+                    self.programs[record.mrid].record = record
+                else:
+                    self.programs[record.mrid] = Served(record)
+                    self.programs_of[record.group_id].append(record.mrid)
+                self.versions[f"program:{record.mrid}"] += 1
+                for der_id in self.members_of.get(record.group_id, ()):
+                    self.versions[f"assigned:{der_id}"] += 1
+            case DefaultRecord():
+                self.programs[record.program].default = record
+                self.versions[f"program:{record.program}"] += 1
+            case CurveRecord():
+                self.programs[record.program].curves[record.mrid] = record
+                self.program_of_curve[record.mrid] = record.program
+                self.versions[f"program:{record.program}"] += 1
+            case ControlRecord():
+                self.programs[record.program].controls[record.mrid] = record
+                self.program_of_control[record.mrid] = record.program
+                self.versions[f"program:{record.program}"] += 1
+            case ResponseRecord():
+                self.responses[record.mrid][record.der_id, record.status] = record
+            case DerInfoRecord():
+                self.infos[record.der_id, record.kind] = record
+                self.versions[f"device:{record.der_id}"] += 1
+            case MirrorUsagePointRecord():
+                self.mirrors[record.mup_id] = record
+                self.versions[f"device:{record.der_id}"] += 1
+            case ReadingRecord():
+                key = (record.reading.der_id, record.reading.point, int(record.reading.phase))
+                known = self.latest.get(key)
+                if known is None or known.reading.time <= record.reading.time:
+                    self.latest[key] = record
+            case SwitchRecord():
+                self.switches[record.switch_id] = record.closed
+            case AuditRecord():
+                self.audit_tail = record
+            case _:
+                raise AssertionError(f"{type(record).__name__} is not a record of the serving half")
+
+    def _take_identity(self, record: IdentityRecord) -> None:
+        self.identities[record.lfdi] = record
+        if record.valid_to is None:
+            self.lfdi_of[record.der_id] = record.lfdi
+        elif self.lfdi_of.get(record.der_id) == record.lfdi:
+            del self.lfdi_of[record.der_id]
+        self.versions[f"device:{record.der_id}"] += 1
+        self.versions["devices"] += 1
+
+    def _take_membership(self, record: MembershipRecord) -> None:
+        membership = record.membership
+        der_id, group_id = DerId(membership.der_id), GroupId(membership.group_id)
+        if membership.valid_to is None:
+            self.memberships[der_id, group_id] = record
+            self.groups_of[der_id].add(group_id)
+            self.members_of[group_id].add(der_id)
+        elif (current := self.memberships.get((der_id, group_id))) is not None and (
+            current.membership.valid_from == membership.valid_from
+        ):
+            del self.memberships[der_id, group_id]
+            self.groups_of[der_id].discard(group_id)
+            self.members_of[group_id].discard(der_id)
+        self.versions[f"assigned:{der_id}"] += 1
+
+    def _drop(self, record: Record) -> None:
+        match record:
+            case MirrorUsagePointRecord():
+                self.mirrors.pop(record.mup_id, None)
+                self.versions[f"device:{record.der_id}"] += 1
+            case ControlRecord():
+                self.programs[record.program].controls.pop(record.mrid, None)
+                self.program_of_control.pop(record.mrid, None)
+                self.responses.pop(record.mrid, None)
+                self.versions[f"program:{record.program}"] += 1
+            case _:
+                raise AssertionError(f"{type(record).__name__} records are never deleted")

@@ -1,0 +1,145 @@
+"""What DERs send up: Responses, readings, their own description. Kept before it is acknowledged, and kept once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tierline.model.errors import Conflict, Forbidden, PeerError
+from tierline.model.identity import DerId, der_id
+from tierline.model.parties import Role
+from tierline.model.records import DerInfoRecord, MirrorUsagePointRecord, ReadingRecord, ResponseRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from tierline.model.identity import Lfdi, Mrid
+    from tierline.model.parties import Principal
+    from tierline.model.programs import ResponseStatus
+    from tierline.model.records import DerInfoKind, EndDeviceRecord
+    from tierline.model.telemetry import Reading
+    from tierline.operations.serving.state import Serving
+
+TERMINAL = frozenset({3, 6, 7, 13, 14, 252, 253, 254})
+"""The statuses after which a DER has nothing more to say about an event."""
+
+
+def may_speak_for(principal: Principal, device: EndDeviceRecord, serving: Serving) -> bool:
+    """Tell whether a certificate may report for a DER: its own, or one of the party that manages it."""
+    if principal.role is Role.AGGREGATOR:
+        return device.managed_by == principal.party
+    return principal.role is Role.DEVICE and serving.lfdi_of.get(device.der_id) == principal.lfdi
+
+
+def _require(principal: Principal, serving: Serving, der: DerId) -> EndDeviceRecord:
+    device = serving.devices.get(der)
+    if device is None or not device.enabled or not may_speak_for(principal, device, serving):
+        raise Forbidden(f"{principal.name} may not report for this device")
+    return device
+
+
+async def record_response(
+    principal: Principal,
+    serving: Serving,
+    der: DerId,
+    mrid: Mrid,
+    status: ResponseStatus,
+    created_at: datetime,
+) -> ResponseRecord:
+    """Keep a Response; the same one again is acknowledged and changes nothing.
+
+    Raises: PeerError for an event this node does not know; Forbidden for another's DER.
+    """
+    device = _require(principal, serving, der)
+    if serving.control(mrid) is None:
+        raise PeerError(f"there is no event {mrid}", path="Response/subject")
+    known = serving.responses.get(mrid, {}).get((device.der_id, status))
+    if known is not None:
+        return known
+    record = ResponseRecord(
+        party=serving.party,
+        mrid=mrid,
+        der_id=device.der_id,
+        status=status,
+        lfdi=_lfdi_for(principal, serving, device),
+        created_at=created_at,
+        received_at=serving.clock.now(),
+    )
+    await serving.commit([record])
+    return record
+
+
+def _lfdi_for(principal: Principal, serving: Serving, device: EndDeviceRecord) -> Lfdi | None:
+    return serving.lfdi_of.get(device.der_id, principal.lfdi)
+
+
+async def record_readings(
+    principal: Principal, serving: Serving, der: DerId, readings: Sequence[tuple[Mrid, Reading]]
+) -> None:
+    """Keep readings of a DER, each once: the same meter reading at the same time replaces itself.
+
+    Raises: Forbidden for another's DER.
+    """
+    device = _require(principal, serving, der)
+    now = serving.clock.now()
+    await serving.commit(
+        [
+            ReadingRecord(party=device.party, meter_reading=mrid, reading=reading, received_at=now)
+            for mrid, reading in readings
+        ]
+    )
+
+
+async def put_info(principal: Principal, serving: Serving, der: DerId, kind: DerInfoKind, document: bytes) -> None:
+    """Keep what a DER says of itself.
+
+    Raises: Forbidden for another's DER.
+    """
+    device = _require(principal, serving, der)
+    await serving.commit(
+        [
+            DerInfoRecord(
+                party=device.party,
+                der_id=device.der_id,
+                kind=kind,
+                document=document,
+                changed_at=serving.clock.now(),
+            )
+        ]
+    )
+
+
+async def put_mirror(
+    principal: Principal, serving: Serving, der: DerId, mrid: Mrid, document: bytes
+) -> tuple[MirrorUsagePointRecord, bool]:
+    """Create a MirrorUsagePoint, or replace the one with the same mRID; tells whether it is new.
+
+    Raises: Forbidden for another's DER; Conflict when the mRID belongs to another DER.
+    """
+    device = _require(principal, serving, der)
+    known = next((mirror for mirror in serving.mirrors.values() if mirror.mrid == mrid), None)
+    if known is not None and known.der_id != device.der_id:
+        raise Conflict(f"the MirrorUsagePoint mRID {mrid} is taken; make another one")
+    mup_id = der_id(serving.random.bits(64)) if known is None else known.mup_id
+    record = MirrorUsagePointRecord(
+        party=device.party,
+        mrid=mrid,
+        der_id=device.der_id,
+        mup_id=mup_id,
+        document=document,
+        changed_at=serving.clock.now(),
+    )
+    await serving.commit([record])
+    return record, known is None
+
+
+async def drop_mirror(principal: Principal, serving: Serving, mup_id: str) -> None:
+    """Delete a MirrorUsagePoint; its readings stay.
+
+    Raises: Forbidden for another's DER or an unknown one.
+    """
+    mirror = serving.mirrors.get(mup_id)
+    if mirror is None:
+        raise Forbidden(f"there is no MirrorUsagePoint {mup_id} of {principal.name}")
+    _require(principal, serving, mirror.der_id)
+    await serving.commit(delete=[mirror])

@@ -1,0 +1,200 @@
+"""The schema: one table per record of the model, its columns the record's fields, its key the record's key.
+
+Values with an own meaning in queries (a membership, a reading, a group) lie flat in columns; a control, a curve or a walk
+is one document. Every table begins with `node`, the part of the database that belongs to one node, and carries `party`.
+Times are integers: microseconds since 1970-01-01 UTC.
+"""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import sqlalchemy as sa
+
+from tierline.model.records import KEYS, AuditRecord, BufferedReadingRecord, ReadingRecord
+from tierline.model.telemetry import Reading
+from tierline.model.topology import Group, Membership
+from tierline.storage import documents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tierline.model.records import Record
+
+REVISION = "0001"
+"""The revision of the schema that this program was written for."""
+
+METADATA = sa.MetaData()
+_FLAT = (Group, Membership, Reading)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+R = TypeVar("R", bound="Record")
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """How one field becomes one column."""
+
+    name: str
+    path: tuple[str, ...]
+    kind: sa.types.TypeEngine[Any]
+    nullable: bool
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """How one kind of record becomes rows of one table."""
+
+    record: type[Record]
+    table: sa.Table
+    columns: tuple[_Column, ...]
+    insert: str
+    """Insert or replace one row."""
+    delete: str
+    """Delete one row by key."""
+    select: str
+    """Select all rows of one node in order of the key."""
+    time_column: str
+    """What `load_since` compares; empty where there is none."""
+    key: tuple[_Column, ...]
+
+    def row(self, node: str, record: Record) -> tuple[object, ...]:
+        """Make the row of a record."""
+        return (node, *(_written(column, record) for column in self.columns))
+
+    def key_row(self, node: str, record: Record) -> tuple[object, ...]:
+        """Make the key of a record."""
+        return (node, *(_written(column, record) for column in self.key))
+
+    def parse(self, row: Sequence[object]) -> Record:
+        """Make the record of a row without its node."""
+        nested: dict[str, dict[str, object]] = {}
+        values: dict[str, Any] = {}
+        for column, cell in zip(self.columns, row, strict=True):
+            value = None if cell is None else column.read(cell)
+            if len(column.path) == 1:
+                values[column.path[0]] = value
+            else:
+                nested.setdefault(column.path[0], {})[column.path[1]] = value
+        hints = get_type_hints(self.record)
+        for name, parts in nested.items():
+            values[name] = hints[name](**parts)
+        return self.record(**values)
+
+
+def _written(column: _Column, record: Record) -> object:
+    value: Any = record
+    for name in column.path:
+        value = getattr(value, name)
+    return None if value is None else column.write(value)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def microseconds(when: datetime) -> int:
+    """Give a time as the schema keeps it."""
+    return (when - _EPOCH) // _MICROSECOND
+
+
+def _time(value: int) -> datetime:
+    return _EPOCH + value * _MICROSECOND
+
+
+def _column(name: str, path: tuple[str, ...], hint: Any) -> _Column:
+    nullable = False
+    if get_origin(hint) in {Union, types.UnionType}:
+        hint = next(kind for kind in get_args(hint) if kind is not type(None))
+        nullable = True
+    while isinstance(hint, NewType):
+        hint = hint.__supertype__
+    kind: sa.types.TypeEngine[Any]
+    write: Callable[[Any], Any] = _same
+    read: Callable[[Any], Any] = _same
+    if hint is datetime:
+        kind, write, read = sa.BigInteger(), microseconds, _time
+    elif isinstance(hint, type) and issubclass(hint, Enum):
+        kind = sa.Integer() if issubclass(hint, int) else sa.Text()
+        write, read = (lambda value: value.value), hint
+    elif hint is bool:
+        kind, write, read = sa.Integer(), int, bool
+    elif hint is int:
+        kind = sa.BigInteger()
+    elif hint is float:
+        kind = sa.Float()
+    elif hint is bytes:
+        kind = sa.LargeBinary()
+    elif hint is str:
+        kind = sa.Text()
+    else:
+        kind, write, read = sa.Text(), documents.dump, documents.parse
+    return _Column(name, path, kind, nullable, write, read)
+
+
+def _columns(record: type[Record]) -> tuple[_Column, ...]:
+    found = []
+    for name, hint in _hints(record).items():
+        if isinstance(hint, type) and hint in _FLAT:
+            inner = _hints(hint)
+            found += [_column(field.name, (name, field.name), inner[field.name]) for field in fields(hint)]
+        else:
+            found.append(_column(name, (name,), hint))
+    return tuple(found)
+
+
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    hints = get_type_hints(kind, localns={"datetime": datetime})
+    return {field.name: hints[field.name] for field in fields(kind)}
+
+
+def _table_name(record: type[Record]) -> str:
+    stem = record.__name__.removesuffix("Record")
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in stem).lstrip("_")
+
+
+_TIMES: dict[type[Record], str] = {ReadingRecord: "time", AuditRecord: "time", BufferedReadingRecord: "time"}
+
+
+def _mapping(record: type[Record], key_paths: tuple[str, ...]) -> Mapping:
+    columns = _columns(record)
+    key = tuple(next(c for c in columns if ".".join(c.path) == path) for path in key_paths)
+    keys = {column.name for column in key}
+    table = sa.Table(
+        _table_name(record),
+        METADATA,
+        sa.Column("node", sa.Text(), primary_key=True),
+        *(
+            sa.Column(column.name, column.kind, primary_key=column.name in keys, nullable=column.nullable)
+            for column in columns
+        ),
+    )
+    names = ["node", *(column.name for column in columns)]
+    time_column = _TIMES.get(record, "")
+    if time_column:
+        sa.Index(f"ix_{table.name}_{time_column}", table.c.node, table.c[time_column])
+    where = " AND ".join(f'"{name}" = ?' for name in ("node", *(column.name for column in key)))
+    order = ", ".join(f'"{column.name}"' for column in key)
+    listed = [f'"{name}"' for name in names]
+    # The names come from the tables above, never from outside.
+    return Mapping(
+        record=record,
+        table=table,
+        columns=columns,
+        insert=f'INSERT OR REPLACE INTO "{table.name}" ({", ".join(listed)}) VALUES ({", ".join("?" * len(names))})',  # noqa: S608
+        delete=f'DELETE FROM "{table.name}" WHERE {where}',  # noqa: S608
+        select=f'SELECT {", ".join(listed[1:])} FROM "{table.name}" WHERE node = ? ORDER BY {order}',  # noqa: S608
+        time_column=time_column,
+        key=key,
+    )
+
+
+MAPPINGS: dict[type[Record], Mapping] = {record: _mapping(record, key) for record, key in KEYS.items()}
+"""All tables by record."""
