@@ -1,1 +1,1 @@
-"""SunSpec Modbus: codec from the published models, sans-IO Modbus, south face (client) and north face (server)."""
+"""SunSpec Modbus: the language of the inverter, as client (south face) and as simulated device (north face)."""

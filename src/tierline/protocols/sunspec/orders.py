@@ -1,0 +1,361 @@
+"""From setpoints to what must be written: pure functions of the target and of the blocks read from the device.
+
+Two rules. Everything is checked before anything is written. What restricts is written before what frees, and a value
+before the point that switches it on.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Final, assert_never
+
+from tierline.model.control import Curve, CurvePoint, Droop, FixedVar, PowerFactor, Setpoints
+from tierline.model.control import Value as Canonical
+from tierline.model.errors import Unsupported
+from tierline.protocols.sunspec.codec import Block, Value
+from tierline.protocols.sunspec.inverter import ADOPTIONS, Adoption
+from tierline.protocols.sunspec.mapping import (
+    FUNCTIONS,
+    CurveRow,
+    DroopRow,
+    FixedVarRow,
+    FunctionRow,
+    PermissionRow,
+    PowerFactorRow,
+    Rank,
+    Release,
+    ScalarRow,
+)
+
+ENABLE: Final = "Ena"
+"""What switches a model of stored curves on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WritePoints:
+    """Write points of one model, in one step."""
+
+    rank: Rank
+    """When."""
+    model_id: int
+    """The model number."""
+    values: Mapping[str, Value]
+    """By path."""
+    rounding: str | None = None
+    """How numbers are brought to the device's resolution; None: to the nearest step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptStored:
+    """Make a stored curve or control hold values and adopt it."""
+
+    rank: Rank
+    """When."""
+    model_id: int
+    """The model number."""
+    values: Mapping[str, Value]
+    """By path inside the curve's group; what is not named is taken over from the active one."""
+
+
+Step = WritePoints | AdoptStored
+
+
+def rows_named(names: Iterable[str]) -> tuple[FunctionRow, ...]:
+    """Find the rows of functions.
+
+    Raises: Unsupported for a function that SunSpec has no place for.
+    """
+    by_name = {row.name: row for row in FUNCTIONS}
+    unknown = sorted(set(names) - by_name.keys())
+    if unknown:
+        raise Unsupported(f"SunSpec models 701 to 715 have no place for {', '.join(unknown)}")
+    return tuple(by_name[name] for name in names)
+
+
+def is_supported(row: FunctionRow, block: Block) -> bool:
+    """Whether the device implements all that a function needs."""
+    if isinstance(row, CurveRow | DroopRow):
+        adoption = ADOPTIONS[row.model_id]
+        needed = f"{adoption.group}[0].{row.part}ActPt" if isinstance(row, CurveRow) else f"{adoption.group}[0].KOf"
+        return block.has(ENABLE) and block.has(needed) and staging_index(block, adoption) is not None
+    return all(block.has(path) for path in _paths(row))
+
+
+def _paths(row: ScalarRow | PermissionRow | PowerFactorRow | FixedVarRow) -> tuple[str, ...]:
+    match row:
+        case PermissionRow(path=path):
+            return (path,)
+        case ScalarRow(path=path, enable=enable, mode=mode):
+            return (path, *((enable,) if enable else ()), *((mode[0],) if mode else ()))
+        case PowerFactorRow(displacement=displacement, excitation=excitation, enable=enable):
+            return (displacement, excitation, enable)
+        case FixedVarRow(path=path, reference=reference, enable=enable):
+            return (path, reference, enable)
+
+
+def staging_index(block: Block, adoption: Adoption) -> int | None:
+    """Find a stored curve that may be written, by index from 0; never the active one, which is the first."""
+    index = 1
+    while (flag := f"{adoption.group}[{index}].ReadOnly") in block.layout.by_path:
+        if block.code(flag) == 0:
+            return index
+        index += 1
+    return None
+
+
+def plan(target: Setpoints, blocks: Mapping[int, Block]) -> list[Step]:
+    """List the steps that bring a device from what its blocks say to the target, in the order they are safe in.
+
+    A step whose points already hold is left to the writer, who compares registers.
+    Raises: Unsupported when the device cannot carry out the target as a whole.
+    """
+    rows = rows_named(target)
+    for row in rows:
+        if row.model_id not in blocks or not is_supported(row, blocks[row.model_id]):
+            raise Unsupported(f"the device does not implement what {row.name} needs in model {row.model_id}")
+    _refuse_rivals(rows)
+    steps = [step for row in rows for step in _steps(row, target[row.name], blocks[row.model_id])]
+    steps = [*_merged(steps), *_releases(rows, blocks)]
+    return sorted(steps, key=lambda step: step.rank)
+
+
+def _refuse_rivals(rows: Iterable[FunctionRow]) -> None:
+    owners: dict[tuple[int, str], str] = {}
+    for row in rows:
+        if (enable := _enable(row)) and not isinstance(row, CurveRow | DroopRow):
+            rival = owners.setdefault((row.model_id, enable), row.name)
+            if rival != row.name:
+                raise Unsupported(f"{rival} and {row.name} share {row.model_id}.{enable}: command one of them")
+
+
+def _enable(row: FunctionRow) -> str:
+    match row:
+        case ScalarRow(enable=enable) | PowerFactorRow(enable=enable) | FixedVarRow(enable=enable):
+            return enable
+        case PermissionRow():
+            return ""
+        case CurveRow() | DroopRow():
+            return ENABLE
+        case _:
+            assert_never(row)
+
+
+def _steps(row: FunctionRow, value: Canonical, block: Block) -> Iterator[Step]:
+    model_id = row.model_id
+    match row, value:
+        case PermissionRow(path=path), bool():
+            yield WritePoints(rank=Rank.PERMIT if value else Rank.CEASE, model_id=model_id, values={path: int(value)})
+        case ScalarRow(), Decimal():
+            yield from _scalar_steps(row, value, block)
+        case PowerFactorRow(), PowerFactor():
+            values: dict[str, Value] = {row.displacement: value.displacement, row.excitation: int(value.absorbing)}
+            yield WritePoints(rank=Rank.ENGAGE, model_id=model_id, values=values)
+            yield WritePoints(rank=Rank.ENGAGE, model_id=model_id, values={row.enable: 1})
+        case FixedVarRow(), FixedVar():
+            if value.reference not in row.references:
+                raise Unsupported(f"{row.name}: {model_id}.{row.reference} has no {value.reference.name}")
+            yield from _moded(
+                row.enable, {row.path: value.value_pct}, (row.reference, row.references[value.reference]), block
+            )
+        case CurveRow(), Curve():
+            yield AdoptStored(rank=Rank.ENGAGE, model_id=model_id, values=curve_values(row, value, block))
+            yield WritePoints(rank=Rank.ENGAGE, model_id=model_id, values={ENABLE: 1})
+        case DroopRow(), Droop():
+            yield AdoptStored(rank=Rank.ENGAGE, model_id=model_id, values=_droop_values(value))
+            yield WritePoints(rank=Rank.ENGAGE, model_id=model_id, values={ENABLE: 1})
+        case _:
+            raise Unsupported(f"{row.name} does not take a value of type {type(value).__name__}")
+
+
+def _scalar_steps(row: ScalarRow, value: Decimal, block: Block) -> Iterator[WritePoints]:
+    if row.rank is Rank.SETTING and value and abs(value) < block.resolution(row.path) / 2:
+        raise Unsupported(
+            f"{row.name} = {value} is finer than {row.model_id}.{row.path}, whose step is {block.resolution(row.path)}"
+        )
+    if row.mode:
+        yield from _moded(row.enable, {row.path: value}, row.mode, block)
+        return
+    yield WritePoints(rank=row.rank, model_id=row.model_id, values={row.path: value}, rounding=row.rounding)
+    if row.enable:
+        yield WritePoints(rank=row.rank, model_id=row.model_id, values={row.enable: 1})
+
+
+def _moded(enable: str, values: Mapping[str, Value], mode: tuple[str, int], block: Block) -> Iterator[WritePoints]:
+    """Write a value whose meaning another point selects: never the old value with the new meaning, or the reverse, while on."""
+    model_id = block.layout.model_id
+    if block.code(enable) == 1 and block.code(mode[0]) != mode[1]:
+        yield WritePoints(rank=Rank.ENGAGE, model_id=model_id, values={enable: 0})
+    yield WritePoints(rank=Rank.ENGAGE, model_id=model_id, values={**values, mode[0]: mode[1]})
+    yield WritePoints(rank=Rank.ENGAGE, model_id=model_id, values={enable: 1})
+
+
+def curve_values(row: CurveRow, curve: Curve, block: Block) -> dict[str, Value]:
+    """Put a canonical curve into the points of a stored one, by path inside its group.
+
+    Raises: Unsupported when the device has too few points or lacks what the curve asks for.
+    """
+    prefix = f"{ADOPTIONS[row.model_id].group}[0]."
+    room = sum(path.startswith(f"{prefix}{row.part}Pt[") for path in block.layout.by_path) // 2
+    if not 1 <= len(curve.points) <= room:
+        raise Unsupported(f"{row.name}: the curve has {len(curve.points)} points, the device takes 1 to {room}")
+    values: dict[str, Value] = {f"{row.part}ActPt": len(curve.points)}
+    for index, point in enumerate(curve.points):
+        values[f"{row.part}Pt[{index}].{row.x}"] = point.x
+        values[f"{row.part}Pt[{index}].{row.y}"] = point.y
+    if row.references is not None:
+        if curve.y_reference not in row.references:
+            raise Unsupported(f"{row.name}: {row.model_id}.DeptRef has no {curve.y_reference.name}")
+        values["DeptRef"] = row.references[curve.y_reference]
+    extras: dict[str, Value] = {
+        "RspTms": curve.open_loop_s,
+        "VRef": curve.v_ref_pct,
+        "VRefAutoTms": curve.autonomous_v_ref_time_constant_s,
+        "VRefAutoEna": 1 if curve.autonomous_v_ref else None,
+    }
+    for path, value in extras.items():
+        if value is None:
+            continue
+        if not block.has(prefix + path):
+            raise Unsupported(
+                f"{row.name}: the device does not implement {row.model_id}.{prefix}{path}, asked for as {value}"
+            )
+        values[path] = value
+    if not curve.autonomous_v_ref and block.has(prefix + "VRefAutoEna"):
+        values["VRefAutoEna"] = 0
+    return values
+
+
+def _droop_values(droop: Droop) -> dict[str, Value]:
+    return {
+        "DbOf": droop.dead_band_over_hz,
+        "DbUf": droop.dead_band_under_hz,
+        "KOf": droop.slope_over,
+        "KUf": droop.slope_under,
+        "RspTms": droop.open_loop_s,
+    }
+
+
+def _merged(steps: Iterable[Step]) -> list[Step]:
+    """Join the curves of one set, so that a set is adopted once, and drop repeated enables."""
+    merged: list[Step] = []
+    for step in steps:
+        twin = next(
+            (
+                index
+                for index, other in enumerate(merged)
+                if isinstance(step, AdoptStored) and isinstance(other, AdoptStored) and other.model_id == step.model_id
+            ),
+            None,
+        )
+        if twin is not None:
+            merged[twin] = replace(merged[twin], values={**merged[twin].values, **step.values})
+        elif step not in merged or ADOPTIONS.get(step.model_id) is None:
+            merged.append(step)
+    return merged
+
+
+def _releases(rows: Iterable[FunctionRow], blocks: Mapping[int, Block]) -> Iterator[WritePoints]:
+    wanted = {(row.model_id, _enable(row)) for row in rows}
+    names = {row.name for row in rows}
+    for row in FUNCTIONS:
+        block = blocks.get(row.model_id)
+        if row.name in names or block is None or not is_supported(row, block):
+            continue
+        if isinstance(row, PermissionRow):
+            yield WritePoints(rank=Rank.PERMIT, model_id=row.model_id, values={row.path: 1})
+            continue
+        enable = _enable(row)
+        if _release(row) is Release.DISABLE and (row.model_id, enable) not in wanted:
+            rank = Rank.FREE if isinstance(row, ScalarRow) and row.rank is Rank.LIMIT else Rank.RELEASE
+            wanted.add((row.model_id, enable))
+            yield WritePoints(rank=rank, model_id=row.model_id, values={enable: 0})
+
+
+def _release(row: FunctionRow) -> Release:
+    match row:
+        case ScalarRow(release=release) | CurveRow(release=release):
+            return release
+        case PermissionRow():
+            return Release.PERMIT
+        case DroopRow():
+            # Frequency droop is mandatory and on by default (IEEE 1547-2018 6.5.2.7): it is adjusted, never switched off.
+            return Release.KEEP
+        case PowerFactorRow() | FixedVarRow():
+            return Release.DISABLE
+        case _:
+            assert_never(row)
+
+
+def models_concerned(target: Setpoints) -> frozenset[int]:
+    """Tell which models an apply must read: those commanded and those whose functions would be released."""
+    return frozenset(row.model_id for row in FUNCTIONS if row.name in target or _release(row) is not Release.KEEP)
+
+
+def held(target: Setpoints, blocks: Mapping[int, Block]) -> Setpoints:
+    """Read the functions of the target back from blocks; a function that is off is absent."""
+    found: dict[str, Canonical] = {}
+    for row in rows_named(target):
+        value = held_value(row, blocks[row.model_id], target[row.name])
+        if value is not None:
+            found[row.name] = value
+    return Setpoints.of(found)
+
+
+def held_value(row: FunctionRow, block: Block, wanted: Canonical) -> Canonical | None:
+    """Read one function back; the identity of a curve, which no register holds, is that of the curve wanted."""
+    enable = _enable(row)
+    if enable and block.code(enable) != 1:
+        return None
+    match row:
+        case PermissionRow(path=path):
+            return block.code(path) == 1
+        case ScalarRow(path=path, mode=mode):
+            return None if mode and block.code(mode[0]) != mode[1] else block.number(path)
+        case PowerFactorRow():
+            displacement = block.number(row.displacement)
+            if displacement is None:
+                return None
+            return PowerFactor(displacement=displacement, absorbing=block.code(row.excitation) == 1)
+        case FixedVarRow():
+            value = block.number(row.path)
+            references = {code: reference for reference, code in row.references.items()}
+            reference = references.get(block.code(row.reference) or 0)
+            return None if value is None or reference is None else FixedVar(value_pct=value, reference=reference)
+        case CurveRow():
+            return _held_curve(row, block, wanted) if isinstance(wanted, Curve) else None
+        case DroopRow():
+            return _held_droop(block)
+        case _:
+            assert_never(row)
+
+
+def _held_curve(row: CurveRow, block: Block, wanted: Curve) -> Curve:
+    prefix = f"{ADOPTIONS[row.model_id].group}[0]."
+    count = block.code(f"{prefix}{row.part}ActPt") or 0
+    points = tuple(
+        CurvePoint(
+            x=block.number(f"{prefix}{row.part}Pt[{index}].{row.x}") or Decimal(0),
+            y=block.number(f"{prefix}{row.part}Pt[{index}].{row.y}") or Decimal(0),
+        )
+        for index in range(count)
+    )
+    held_curve = replace(wanted, points=points)
+    if wanted.open_loop_s is not None:
+        held_curve = replace(held_curve, open_loop_s=block.number(prefix + "RspTms"))
+    if wanted.v_ref_pct is not None:
+        held_curve = replace(held_curve, v_ref_pct=block.number(prefix + "VRef"))
+    return held_curve
+
+
+def _held_droop(block: Block) -> Droop | None:
+    numbers = [block.number(f"Ctl[0].{name}") for name in ("DbOf", "DbUf", "KOf", "KUf", "RspTms")]
+    over, under, slope_over, slope_under, open_loop = numbers
+    if over is None or under is None or slope_over is None or slope_under is None or open_loop is None:
+        return None
+    return Droop(
+        dead_band_over_hz=over,
+        dead_band_under_hz=under,
+        slope_over=slope_over,
+        slope_under=slope_under,
+        open_loop_s=open_loop,
+    )
