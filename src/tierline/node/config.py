@@ -1,0 +1,304 @@
+"""One TOML file becomes one frozen configuration; every mistake names file, line, key and what to write instead."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from datetime import datetime  # noqa: TC003 - pydantic reads the annotations at run time
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tierline.model.errors import ConfigError
+from tierline.model.parties import ChannelMode
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Address(_Part):
+    """A host and a port."""
+
+    host: str
+    port: Annotated[int, Field(ge=0, le=65535)]
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def parse_address(text: object) -> object:
+    """Read `127.0.0.1:8443`, `[::1]:8443` or `name:8443`."""
+    if not isinstance(text, str):
+        return text
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})", text)
+    if match is None:
+        raise ValueError(f"{text!r} is not host:port, for example 127.0.0.1:8443 or [::1]:8443")
+    return {"host": match[1] or match[2], "port": int(match[3])}
+
+
+class NodePart(_Part):
+    """Who this node is."""
+
+    name: Annotated[str, Field(pattern=_NAME)]
+    level: Annotated[int, Field(ge=1, le=5)]
+    """5 market, 4 utility or substation, 3 aggregator, 2 facility, 1 DER."""
+    party: Annotated[str, Field(pattern=_NAME)]
+    """Whose node it is."""
+    state: Path = Path("state")
+    """Folder of what it keeps, relative to the file."""
+    seed: int | None = None
+    """Makes randomness repeatable: for demonstrations and tests only."""
+
+
+class ClockPart(_Part):
+    """Civil time that runs faster than the wall, for demonstrations."""
+
+    start: datetime
+    monotonic_s: float
+    """CLOCK_MONOTONIC at `start`."""
+    speed: Annotated[float, Field(gt=0, le=1000)] = 1.0
+
+
+class IdentityPart(_Part):
+    """What goes into the names this node gives."""
+
+    pen: Annotated[int, Field(ge=1, le=2**32 - 1)]
+    """Private enterprise number of the party, from IANA."""
+
+
+class TlsPart(_Part):
+    """Certificates; all files PEM."""
+
+    certificate: Path
+    """Leaf first, then the intermediates."""
+    key: Path
+    """Readable by its owner only."""
+    anchors: Annotated[list[Path], Field(min_length=1)]
+    """Trusted roots."""
+    demo: bool = False
+    """Accept certificates marked as made for demonstrations."""
+
+
+class StorePart(_Part):
+    """Where records are kept."""
+
+    path: Path = Path("tierline.db")
+    """SQLite file, relative to the state folder; several nodes may share one."""
+
+
+class Sep2Serve(_Part):
+    """The IEEE 2030.5 server."""
+
+    listen: Annotated[list[Address], Field(min_length=1)]
+    poll_rate_s: Annotated[int, Field(ge=10, le=86400)] = 600
+    """CSIP 2.1 G19: controls are polled every 10 minutes unless said otherwise."""
+    post_rate_s: Annotated[int, Field(ge=10, le=86400)] = 300
+
+    _read = field_validator("listen", mode="before")(
+        lambda value: [parse_address(item) for item in value] if isinstance(value, list) else value
+    )
+
+
+class ServePart(_Part):
+    """South faces: what this node offers to those below."""
+
+    sep2: Sep2Serve
+
+
+class OperatorPart(_Part):
+    """The operator API."""
+
+    listen: Address = Address(host="127.0.0.1", port=8080)
+    certificate: Path | None = None
+    key: Path | None = None
+
+    _read = field_validator("listen", mode="before")(parse_address)
+
+
+class GridPart(_Part):
+    """The network whose groups this node serves."""
+
+    file: str
+    """A path, or `oberrhein` for the network that comes with tierline."""
+
+
+class NorthPart(_Part):
+    """A link to a server above."""
+
+    protocol: Literal["sep2"]
+    channel: Annotated[str, Field(pattern=_NAME)]
+    party: Annotated[str, Field(pattern=_NAME)]
+    """The party that speaks over it."""
+    authority: Literal["utility", "aggregator", "owner"] = "utility"
+    rank: Annotated[int, Field(ge=0)] = 0
+    server: str
+    """https://host:port/path of its DeviceCapability."""
+    server_lfdi: str | None = None
+    """LFDI of the server's certificate; any server the anchors vouch for when absent."""
+    pin: Annotated[int, Field(ge=0, le=999_999)] | None = None
+    """The registration PIN; not compared when absent."""
+    poll_s: Annotated[int, Field(ge=1)] | None = None
+    """Overrides the server's pollRate."""
+
+
+class SouthPart(_Part):
+    """A link to a device."""
+
+    protocol: Literal["sunspec"]
+    address: Address
+    unit: Annotated[int, Field(ge=1, le=247)] = 1
+    read_s: Annotated[int, Field(ge=1)] = 60
+    """How often it is measured."""
+    timeout_s: Annotated[float, Field(gt=0)] = 3.0
+    """Unscaled."""
+
+    _read = field_validator("address", mode="before")(parse_address)
+
+
+class FollowPart(_Part):
+    """How controls from above are obeyed."""
+
+    mode: ChannelMode = ChannelMode.SINGLE
+    supersede_code: Literal["7", "14"] = "14"
+    """What a DER answers to an event that another program superseded before it began."""
+
+
+class FieldPart(_Part):
+    """Simulated inverters on a simulated network, served over Modbus TCP."""
+
+    scenario: str
+    """A path, or `oberrhein` for the scenario that comes with tierline."""
+    host: str = "127.0.0.1"
+    ports: Annotated[list[int], Field(min_length=1)]
+    """One per service point, in the order of the grid file."""
+    journal: Path | None = None
+    """Where what happened is written, relative to the state folder."""
+    replay: bool = False
+    """Run at once through the whole day without listening, for comparisons."""
+
+
+class NodeConfig(_Part):
+    """The configuration of one node."""
+
+    node: NodePart
+    clock: ClockPart | None = None
+    identity: IdentityPart | None = None
+    tls: TlsPart | None = None
+    store: StorePart = StorePart()
+    serve: ServePart | None = None
+    operator: OperatorPart | None = None
+    grid: GridPart | None = None
+    north: list[NorthPart] = []
+    south: list[SouthPart] = []
+    follow: FollowPart = FollowPart()
+    field: FieldPart | None = None
+    folder: Path = Field(default=Path(), exclude=True)
+    """Folder of the file, from which relative paths count."""
+
+    @property
+    def state(self) -> Path:
+        """The folder of what the node keeps."""
+        return self.folder / self.node.state
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.state / self.store.path
+
+
+def load_config(path: Path) -> NodeConfig:
+    """Read the configuration of one node.
+
+    Raises: ConfigError naming file, line and key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    return parse_config(text, path)
+
+
+def parse_config(text: str, path: Path) -> NodeConfig:
+    """Read the configuration of one node from the text of its file.
+
+    Raises: ConfigError naming file, line and key.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    if "folder" in data:
+        raise ConfigError(f"{path}:{_line(text, ('folder',))}: folder: unknown key; remove it")
+    try:
+        config = NodeConfig.model_validate({**data, "folder": path.parent})
+    except ValidationError as error:
+        raise ConfigError("\n".join(_say(text, path, dict(item)) for item in error.errors())) from error
+    _check(config, path)
+    return config
+
+
+def _check(config: NodeConfig, path: Path) -> None:
+    needs_tls = config.serve is not None or bool(config.north)
+    if needs_tls and config.tls is None:
+        raise ConfigError(f"{path}: [tls] is missing; IEEE 2030.5 needs certificate, key and anchors")
+    if config.serve is not None and config.identity is None:
+        raise ConfigError(f"{path}: [identity] pen is missing; a server needs the party's private enterprise number")
+    if len(config.south) > 1:
+        raise ConfigError(f"{path}: [[south]] stands {len(config.south)} times; one device per node is supported")
+    if len({north.rank for north in config.north}) != len(config.north):
+        raise ConfigError(f"{path}: [[north]] rank: two links have the same rank; give each its own")
+    if len({north.channel for north in config.north}) != len(config.north):
+        raise ConfigError(f"{path}: [[north]] channel: two links have the same channel; give each its own")
+    if config.north and not config.south and config.serve is None:
+        raise ConfigError(f"{path}: [[north]] brings controls, but nothing is to obey them; add [[south]]")
+    operator = config.operator
+    if operator is not None and operator.certificate is None and operator.listen.host not in {"127.0.0.1", "::1"}:
+        raise ConfigError(
+            f"{path}: [operator] listen: {operator.listen} is not this machine alone; "
+            "use 127.0.0.1, or give certificate and key"
+        )
+
+
+def _say(text: str, path: Path, problem: dict[str, object]) -> str:
+    found = problem["loc"]
+    location = found if isinstance(found, tuple) else ()
+    key = _dotted(location)
+    match problem["type"]:
+        case "extra_forbidden":
+            what = "unknown key; remove it or correct its spelling"
+        case "missing":
+            what = "is missing; add it"
+        case _:
+            what = f"{problem['msg']}; found {problem['input']!r}"
+    return f"{path}:{_line(text, location)}: {key}: {what}"
+
+
+def _dotted(location: tuple[object, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+
+
+def _line(text: str, location: tuple[object, ...]) -> int:
+    """Find the line of a key, or of the nearest table around it."""
+    best, best_length = 1, 0
+    table: tuple[object, ...] = ()
+    seen: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]", line):
+            table = tuple(header[2].split("."))
+            if header[1] == "[[":
+                index = seen.get(header[2], -1) + 1
+                seen[header[2]] = index
+                table = (*table, index)
+            here = table
+        elif key := re.match(r"\s*([A-Za-z0-9_.-]+)\s*=", line):
+            here = (*table, *key[1].split("."))
+        else:
+            continue
+        if location[: len(here)] == here and len(here) > best_length:
+            best, best_length = number, len(here)
+    return best
