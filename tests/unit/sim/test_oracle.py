@@ -386,9 +386,20 @@ def test_e14_one_that_loses_a_mode_at_this_instant_takes_it_from_nobody():
     assert answers(story, "O") == [(0, 1), (130, 2), (180, 3)]
 
 
+def test_e14_and_e16_one_first_seen_in_the_gap_before_a_successor_is_not_superseded_by_the_event_in_extra_time():
+    # A's effective period is over (E2) but its period for m is not (E16): both are in effect, and the first-ranked applies.
+    earlier, later = event("A", 100, 100, creation_time=2), event("B", 200, 100, creation_time=3, randomize_start=30)
+    low = event("O", 150, 300)
+    story = history((0, program("P", 1, earlier, later)), (210, program("P", 1, earlier, later, low)), B=(30, 0, None))
+    assert [sources(story, t) for t in (209, 210, 229, 230, 330)] == ["A", "A", "A", "B", None]
+    assert answers(story, "O") == [(210, 1), (210, 2), (230, 7)]
+    assert answers(story, "A") == [(0, 1), (100, 2), (230, 3)]
+
+
+@pytest.mark.parametrize("earlier_created", [-1, 1])
 @pytest.mark.parametrize(("r1", "handover"), [(20, 220), (-20, 180), (0, 200)])
-def test_e16_a_successor_leaves_no_gap_and_no_overlap(r1, handover):
-    earlier, later = event("A", 100, 100), event("B", 200, 100, randomize_start=r1)
+def test_e16_a_successor_leaves_no_gap_and_no_overlap_whoever_ranks_first(r1, handover, earlier_created):
+    earlier, later = event("A", 100, 100, creation_time=earlier_created), event("B", 200, 100, randomize_start=r1)
     story = history((0, program("P", 1, earlier, later)), B=(r1, 0, None))
     assert [sources(story, t) for t in (100, handover - 1, handover, handover + 99)] == ["A", "A", "B", "B"]
     assert answers(story, "A") == [(0, 1), (100, 2), (handover, 3)]
@@ -439,6 +450,12 @@ def test_e18_of_two_takers_at_one_moment_the_first_ranked_decides(same_created, 
     )
     other = program("Q", 1, event("C", 100, 100, "n", creation_time=other_created))
     assert answers(history((0, same, other)), "A") == [(0, 1), (100, code)]
+
+
+def test_e18_only_those_who_take_the_last_mode_decide():
+    victim, same = event("A", 300, 100, "mn"), event("B", 200, 150, "n", creation_time=1)
+    story = history((0, program("P", 2, victim, same), program("Q", 1, event("X", 100, 250, "m"))))
+    assert answers(story, "A") == [(0, 1), (200, 7)]
 
 
 def test_e18_the_last_mode_lost_makes_it_superseded_even_when_others_had_ended():
@@ -508,6 +525,29 @@ def test_e19_one_cancelled_with_randomization_has_no_successor():
     )
     assert answers(story, "A") == [(0, 1), (100, 2), (200, 6)]
     assert [sources(story, t) for t in (199, 200, 229, 230)] == ["A", None, None, "B"]
+
+
+def test_e19_one_cancelled_with_randomization_does_not_hand_over_to_the_next_but_can_be_superseded_by_it():
+    running = event("A", 100, 100, randomize_duration=60)
+    later = event("B", 200, 100, creation_time=1, randomize_start=-20)
+    story = history(
+        (0, program("P", 1, running, later)),
+        (150, program("P", 1, replace(running, status=3), later)),
+        A=(0, 0, 45),
+        B=(-20, 0, None),
+    )
+    assert answers(story, "A") == [(0, 1), (100, 2), (180, 7)]
+
+
+def test_e16_one_cancelled_with_randomization_is_no_successor():
+    earlier, later = event("A", 0, 100, creation_time=1), event("B", 100, 100, randomize_start=-30)
+    story = history(
+        (60, program("P", 1, later)),
+        (80, program("P", 1, earlier, replace(later, status=3))),
+        B=(-30, 0, 30),
+    )
+    assert answers(story, "B") == [(60, 1), (70, 2), (80, 7)]
+    assert answers(story, "A") == [(80, 1), (80, 2), (100, 3)]
 
 
 def superseded(seen_at, *, old=None, new=None, first=True):
