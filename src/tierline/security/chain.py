@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import SignatureAlgorithmOID
 
@@ -28,6 +28,15 @@ _FORBIDDEN_IN_AUTHORITY: Final = (
     x509.InhibitAnyPolicy,
 )
 _POLICY_MAPPINGS: Final = x509.ObjectIdentifier("2.5.29.33")
+_UNREADABLE: Final = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""All that the parser says of bytes that are no certificate; found by flipping every byte of good ones."""
+
 _UNDERSTOOD: Final = frozenset(
     kind.oid
     for kind in (
@@ -91,8 +100,11 @@ def _parsed(der: bytes, place: str) -> x509.Certificate:
     try:
         certificate = x509.load_der_x509_certificate(der)
         _ = certificate.extensions, certificate.public_key(), certificate.not_valid_after_utc  # these parse late
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except _UNREADABLE as error:
         raise PeerError(f"not a readable certificate: {error}", path=place) from error
+    # The parser tolerates unused bits in the signature: one certificate would have several fingerprints, hence LFDIs.
+    if not der.endswith(b"\x00" + certificate.signature):
+        raise PeerError("its signature is not encoded in DER", path=place)
     return certificate
 
 
@@ -106,7 +118,7 @@ def _check_signing(certificate: x509.Certificate, issuer: x509.Certificate, plac
         raise PeerError(f"it is signed with {name}; only ecdsa-with-SHA256 is allowed", path=place)
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
         raise PeerError("it was not issued by the certificate above it", path=place) from error
 
 
