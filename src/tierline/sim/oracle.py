@@ -233,7 +233,8 @@ class _Story:
             if event.status == SUPERSEDED and not was_terminal:
                 superseded_now.append(self.seen[mrid])
         for seen in self.taking_part():
-            if seen.event.mrid not in listed:  # E10: gone from the list of an assigned program
+            # E10: gone from the list of an assigned program, before its own effective end was over
+            if seen.event.mrid not in listed and seen.effective_end >= walk.at:
                 self.finish(seen, RESPONSE_CANCELLED)
         for seen in superseded_now:
             self.begin_successor_of_superseded(seen)

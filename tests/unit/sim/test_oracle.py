@@ -333,6 +333,14 @@ def test_e10_an_ended_event_may_leave_its_list():
     assert answers(story, "A") == [(0, 1), (100, 2), (200, 3)]
 
 
+def test_e10_an_event_that_only_waits_for_its_successor_may_leave_its_list():
+    late = event("B", 200, 100, randomize_start=60)
+    story = history((0, program("P", 1, event("A", 100, 100), late)), (215, program("P", 1, late)), B=(30, 0, None))
+    assert answers(story, "A") == [(0, 1), (100, 2), (230, 3)]
+    assert sources(story, 229) == "A"
+    assert sources(story, 230) == "B"
+
+
 def test_e11_without_a_walk_events_run_to_their_ends_and_defaults_follow():
     story = history((0, program("P", 1, event("A", 100, 50), event("B", 1000, 50), default="m")))
     assert [sources(story, t) for t in (99, 100, 150, 1000, 1050)] == ["default:P", "A", "default:P", "B", "default:P"]
