@@ -157,7 +157,7 @@ class FunctionRow:
     x_unit: Unit = Unit.NONE
     """Unit of a curve's x."""
     low: Decimal | None = None
-    """The smallest number that is valid at all; the range a device may be adjusted in stands in `model.defaults`."""
+    """The smallest number (of a curve: y) that is valid at all; the range a device may be adjusted in stands in `model.defaults`."""
     high: Decimal | None = None
     """The largest number that is valid at all."""
     bound: Bound | None = None
@@ -465,6 +465,8 @@ _REACTIVE_POWER = (
         merge=Merge.ONE_WINNER,
         unit=Unit.PF,
         x_unit=Unit.PCT_WMAX,
+        low=_ZERO,
+        high=Decimal(1),
         key="DPFW.PFSetA",
         key_uncertain=True,
         description="Set the power factor by active power.",

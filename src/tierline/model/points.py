@@ -201,6 +201,8 @@ class AlarmStatus(IntFlag):
 class DoeModes(IntFlag):
     """Supported or enabled dynamic operating envelope limits.
 
+    The bits go by their names: what the schema prints beside bits 0 and 1 says import and export the other way round.
+
     Source: CSIP-AUS 1.2, DOEControlType, by the names of its bits.
     """
 

@@ -1,0 +1,347 @@
+"""Write the reference pages that follow from the tables of tierline, so that they cannot drift from the program.
+
+    python tools/make_docs.py           write docs/reference/*.md and the generated part of README.md
+    python tools/make_docs.py --check   write nothing; fail when a page is not current
+
+A protocol is added by one line in SOURCES.
+"""
+
+import argparse
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tierline.model.defaults import DEFAULTS, Category, DefaultRow, Number, Profile
+from tierline.model.functions import FUNCTIONS, FunctionRow, Kind, Merge, Quantity, Rule21Phase, Unit
+from tierline.model.points import POINTS, Label, PointKind, PointRow, State
+from tierline.model.telemetry import Phase
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- generated: support -->", "<!-- end -->"
+NOTICE = "<!-- Written by tools/make_docs.py from the tables of the program; change those. -->"
+
+
+def named(module: ModuleType) -> Mapping[str, str]:
+    """Read a mapping that is a table of names already."""
+    table: Mapping[str, str] = module.MAPPING
+    return table
+
+
+def sunspec(module: ModuleType) -> Mapping[str, str]:
+    """Read the rows of SunSpec: the model's number and where in it the value stands."""
+    found: dict[str, list[str]] = {}
+    for table in (module.FUNCTIONS, module.MEASUREMENTS, module.NAMEPLATE, module.SETTINGS):
+        for row in table:
+            where = next((place for place in _places(row) if place), "Ctl" if row.name == "freq_droop" else "Crv")
+            found.setdefault(row.name, []).append(f"{row.model_id}.{where}")
+    for row in module.ALARMS:
+        found.setdefault(row.name, []).append(f"bit {row.bit}" if row.name in found else f"701.Alrm bit {row.bit}")
+    return {name: ", ".join(places) for name, places in found.items()}
+
+
+def _places(row: Any) -> Iterator[str]:  # Any: rows of several classes, told apart by the fields they have
+    yield getattr(row, "path", "")
+    yield getattr(row, "displacement", "")
+    part = getattr(row, "part", "")
+    yield f"Crv.{part.rstrip('.')}" if part else ""
+
+
+SOURCES: tuple[tuple[str, str, Callable[[ModuleType], Mapping[str, str]]], ...] = (
+    ("IEEE 2030.5", "tierline.protocols.sep2.mapping.functions", named),
+    ("SunSpec Modbus", "tierline.protocols.sunspec.mapping", sunspec),
+)
+"""Protocol, a mapping module of it, and how that is read: one line each; a protocol may have several."""
+
+
+def mappings() -> Mapping[str, Mapping[str, str]]:
+    """Collect canonical name to the protocol's own name, for every protocol that is there."""
+    found: dict[str, dict[str, str]] = {}
+    for title, module, read in SOURCES:
+        if _exists(module):
+            found.setdefault(title, {}).update(read(importlib.import_module(module)))
+    return found
+
+
+def _exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # its package is not there
+        return False
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Lay out a Markdown table."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def page(title: str, *parts: str) -> str:
+    """Put a page together."""
+    return "\n\n".join((f"# {title}", NOTICE, *parts)) + "\n"
+
+
+def members(enumeration: type[Any]) -> str:
+    """List an enumeration's values as they stand in the tables."""
+    return ", ".join(f"`{member.value}`" for member in enumeration if member.value)
+
+
+def number(value: Number) -> str:
+    """Write a value."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value.normalize():f}"
+
+
+def span(low: Decimal | None, high: Decimal | None) -> str:
+    """Write a range, open ends left out."""
+    if low is None and high is None:
+        return ""
+    return f"{'' if low is None else number(low)} .. {'' if high is None else number(high)}".strip()
+
+
+def unit_of(row: FunctionRow) -> str:
+    """Write the unit; of a curve those of x and y."""
+    return f"x: {row.x_unit.value}, y: {row.unit.value}" if row.x_unit is not Unit.NONE else row.unit.value
+
+
+def rule21(row: FunctionRow) -> str:
+    """Write the phase and number of Rule 21."""
+    if row.phase is Rule21Phase.COMMON:
+        return ""
+    return f"{row.phase.value} / {row.phase1 if row.phase1 is not None else row.phase3}"
+
+
+def key_of(row: FunctionRow | PointRow) -> str:
+    """Write the 61850 name and the one of Ed.2 where it differs."""
+    key = f"`{row.key}`" if row.key else ""
+    if row.key_ed2:
+        key += f" → `{row.key_ed2}`"
+    uncertain = isinstance(row, FunctionRow) and row.key_uncertain and row.key
+    return f"{key} (uncertain)" if uncertain else key
+
+
+def functions_page() -> str:
+    """Write docs/reference/functions.md."""
+    rows = FUNCTIONS.values()
+    return page(
+        "Functions",
+        "What can be commanded. A function is a row of `tierline.model.functions`; each protocol says in its own mapping "
+        "which rows it carries ([mapping](mapping.md)). Generation and injection are positive, absorption negative.",
+        f"{len(rows)} functions.",
+        "## What they are",
+        table(
+            ("function", "kind", "value", "unit", "valid", "what it does"),
+            (
+                (
+                    f"`{row.name}`",
+                    row.kind.value,
+                    row.value.value.replace("_", " "),
+                    unit_of(row),
+                    span(row.low, row.high),
+                    row.description,
+                )
+                for row in rows
+            ),
+        ),
+        "## How channels are merged, and where the functions come from",
+        f"Between channels, controls merge by quantity, not by function: {members(Quantity)}. How: {members(Merge)}; the last "
+        "means that no channel commands it. Rule 21 gives phase / number. 61850 names are those of the IEEE 1547.1 tables, "
+        "then the one of IEC 61850-7-420 Ed.2 where it is known to differ.",
+        table(
+            ("function", "quantity", "merge", "bounds", "Rule 21", "IEC 61850-7-420", "IEEE 1547-2018"),
+            (
+                (
+                    f"`{row.name}`",
+                    row.quantity.value,
+                    row.merge.value,
+                    "" if row.bound is None else row.bound.value,
+                    rule21(row),
+                    key_of(row),
+                    row.clause,
+                )
+                for row in rows
+            ),
+        ),
+    )
+
+
+def points_page() -> str:
+    """Write docs/reference/points.md."""
+    states: dict[str, State] = {row.state.__name__: row.state for row in POINTS.values() if row.state is not None}
+    parts: list[str] = []
+    for kind in PointKind:
+        parts.append(f"## {kind.value.capitalize()}")
+        parts.append(
+            table(
+                ("point", "type", "unit", "phase", "label", "IEC 61850-7-420", "what it is"),
+                (
+                    (
+                        f"`{row.name}`",
+                        row.value.value if row.state is None else row.state.__name__,
+                        row.unit.value,
+                        "" if row.phase is Phase.NONE else row.phase.name,
+                        row.label.value,
+                        key_of(row),
+                        row.description,
+                    )
+                    for row in POINTS.values()
+                    if row.kind is kind
+                ),
+            )
+        )
+    for name, state in sorted(states.items()):
+        parts.append(f"### {name}")
+        parts.append(table(("number", "name"), ((str(member.value), f"`{member.name}`") for member in state)))
+    return page(
+        "Points",
+        "What a DER measures, is rated for, is set to and says of its state: the rows of `tierline.model.points`. The label says "
+        f"who may see a value: {members(Label)}.",
+        *parts,
+    )
+
+
+def _categories(row: DefaultRow) -> str:
+    return (
+        "all" if row.categories == frozenset(Category) else ", ".join(c.value for c in Category if c in row.categories)
+    )
+
+
+def defaults_page() -> str:
+    """Write docs/reference/defaults.md."""
+    parts: list[str] = []
+    for profile in Profile:
+        parts.append(f"## {profile.value}")
+        parts.append(
+            table(
+                (
+                    "function",
+                    "parameter",
+                    "category",
+                    "default",
+                    "range",
+                    "unit",
+                    "clause",
+                    "verified",
+                    "source",
+                    "note",
+                ),
+                (
+                    (
+                        f"`{row.function}`",
+                        row.parameter and f"`{row.parameter}`",
+                        _categories(row),
+                        number(row.value),
+                        span(row.low, row.high),
+                        row.unit.value,
+                        row.clause,
+                        "yes" if row.verified else "**no**",
+                        row.source,
+                        row.note,
+                    )
+                    for row in DEFAULTS
+                    if row.profile is profile
+                ),
+            )
+        )
+    unverified = sum(not row.verified for row in DEFAULTS)
+    return page(
+        "Defaults and ranges",
+        "The rows of `tierline.model.defaults`: A and B are the categories of normal operation, I, II and III those of abnormal "
+        "operation (IEEE 1547-2018). Trip settings are pairs of a level and the time after which it must (or may) trip.",
+        f"{len(DEFAULTS)} rows, {unverified} of them not verified: recalled, or a model's own value. Such a value is never written "
+        "to a device without an operator's confirmation.",
+        *parts,
+    )
+
+
+def mapping_page(found: Mapping[str, Mapping[str, str]]) -> str:
+    """Write docs/reference/mapping.md."""
+
+    def rows(names: Iterable[str]) -> Iterator[tuple[str, ...]]:
+        for name in names:
+            yield f"`{name}`", *(f"`{names_of[name]}`" if name in names_of else "" for names_of in found.values())
+
+    strangers = sorted(
+        {name for names_of in found.values() for name in names_of if name not in FUNCTIONS and name not in POINTS}
+    )
+    parts = [
+        "## Functions",
+        table(("function", *found), rows(FUNCTIONS)),
+        "## Points",
+        table(("point", *found), rows(POINTS)),
+    ]
+    if strangers:
+        parts += ["## Names without a row", table(("name", *found), rows(strangers))]
+    return page(
+        "Mapping",
+        "What each protocol calls a function or point. An empty cell: this protocol does not carry it here.",
+        *parts,
+    )
+
+
+def support_fragment(found: Mapping[str, Mapping[str, str]]) -> str:
+    """Write the table of functions by protocol that stands in README.md and docs/reference/support.md."""
+    commanded = [row for row in FUNCTIONS.values() if row.kind not in {Kind.SERVICE, Kind.AUTONOMOUS}]
+    counts = (f"{sum(row.name in names_of for row in commanded)} of {len(commanded)}" for names_of in found.values())
+    return table(
+        ("function", "Rule 21", *found),
+        (
+            *(
+                (f"`{row.name}`", rule21(row), *("yes" if row.name in names_of else "-" for names_of in found.values()))
+                for row in commanded
+            ),
+            ("**together**", "", *counts),
+        ),
+    )
+
+
+def pages() -> dict[Path, str]:
+    """Make every page, by path."""
+    found = mappings()
+    support = support_fragment(found)
+    reference = ROOT / "docs" / "reference"
+    made = {
+        reference / "functions.md": functions_page(),
+        reference / "points.md": points_page(),
+        reference / "defaults.md": defaults_page(),
+        reference / "mapping.md": mapping_page(found),
+        reference / "support.md": page(
+            "What works",
+            "Functions by protocol, from the mappings of the program. Rule 21 gives phase / number.",
+            support,
+        ),
+    }
+    readme = ROOT / "README.md"
+    if readme.exists() and BEGIN in (text := readme.read_text(encoding="utf-8")):
+        before, rest = text.split(BEGIN, 1)
+        _, after = rest.split(END, 1)
+        made[readme] = f"{before}{BEGIN}\n\n{support}\n\n{END}{after}"
+    return made
+
+
+def main() -> int:
+    """Write or check the pages."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when a page is not current")
+    check = parser.parse_args().check
+    stale = [
+        (path, text) for path, text in pages().items() if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    for path, text in stale:
+        print(f"{'not current' if check else 'written'}: {path.relative_to(ROOT)}")
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    if stale and check:
+        print("run: python tools/make_docs.py")
+    return 1 if stale and check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
