@@ -24,6 +24,9 @@ from tierline.protocols.sep2.transport.writing import CONTINUE, response_bytes
 
 log = structlog.get_logger(__name__)
 
+_FLUSH_AT: Final = 64 * 1024
+"""Answers to pipelined requests leave together, up to this size: then it shows whether the peer takes them."""
+
 _STATUS_OF: Final = ((PeerError, 400), (Forbidden, 403), (Conflict, 409), (Unsupported, 501), (LinkError, 503))
 
 
@@ -314,6 +317,8 @@ class Connection(asyncio.Protocol):
         self._tls.write(response_bytes(response, epoch_s=int(when.timestamp()), head=head, close=close))
         if close:
             self._close()
+        elif self._tls.waiting > _FLUSH_AT:
+            self._flush()
 
     def _reject(self, fault: Rejected) -> None:
         log.info("request_rejected", address=self._address, lfdi=self._lfdi, status=fault.status, reason=str(fault))

@@ -62,7 +62,7 @@ class HttpServer:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         """Drain, then end; at once when an error is on its way."""
         if kind is None:
@@ -74,7 +74,8 @@ class HttpServer:
             self._sweeping.cancel()
         for task in tuple(self._at_work):
             task.cancel()
-        await self._tasks.__aexit__(kind, error, trace)
+        # Errors of the body pass by the task group, which would wrap them; its tasks answer for their own errors.
+        await self._tasks.__aexit__(None, None, None)
 
     async def listen(self, host: str, port: int) -> Server:
         """Listen on one more address, IPv4 or IPv6; port 0 takes a free one.

@@ -42,6 +42,11 @@ class TlsPipe:
         """Give the records that must go to the network."""
         return self._out.read()
 
+    @property
+    def waiting(self) -> int:
+        """How many bytes wait in `to_send`."""
+        return self._out.pending
+
     def shake_hands(self) -> bool:
         """Go on with the handshake; tells whether it is done.
 
