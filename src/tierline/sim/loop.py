@@ -170,6 +170,6 @@ def _wake(sleeper: asyncio.Future[None]) -> None:
 def _where(task: asyncio.Task[Any]) -> str:
     frames = task.get_stack(limit=1)
     if not frames:
-        return "its start"
+        return "no line"
     code = frames[-1].f_code
     return f"{code.co_qualname} ({code.co_filename}:{frames[-1].f_lineno})"

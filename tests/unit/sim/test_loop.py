@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tierline.sim.loop import START, DeadlockError, VirtualClock, VirtualLoop
+from tierline.sim.loop import START, DeadlockError, VirtualClock, VirtualLoop, _where
 
 
 @pytest.fixture
@@ -72,6 +72,15 @@ def test_a_deadlock_says_where_a_task_that_waits_stands(loop):
         loop.run_until_complete(loop.create_future())
     assert not task.done()
     _cancel_all(loop)
+
+
+def test_a_task_that_has_ended_is_nowhere(loop):
+    async def nothing():
+        pass
+
+    task = loop.create_task(nothing())
+    loop.run_until_complete(task)
+    assert _where(task) == "no line"
 
 
 def test_there_is_no_second_thread_and_no_socket(loop):
