@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import Final
 
 from tierline.model.control import Reference
-from tierline.model.telemetry import Phase
 
 
 class Rank(IntEnum):
@@ -213,7 +212,7 @@ FUNCTIONS: Final[tuple[FunctionRow, ...]] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointRow:
-    """One reading or status."""
+    """One reading, state, rating or setting: canonical = sign x SunSpec + plus."""
 
     name: str
     """The canonical point."""
@@ -221,42 +220,56 @@ class PointRow:
     """The model number."""
     path: str
     """The SunSpec point, in the same unit."""
-    phase: Phase = Phase.NONE
-    """The phase of the reading."""
+    sign: int = 1
+    """-1 where the canonical point counts the other way."""
     plus: int = 0
     """What is added to a code whose numbers begin elsewhere."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlarmRow:
-    """One bit of 701.Alrm."""
+def _point(name: str, path: str, *, model_id: int = 702, sign: int = 1, plus: int = 0) -> PointRow:
+    return PointRow(name=name, model_id=model_id, path=path, sign=sign, plus=plus)
 
-    name: str
-    """The canonical alarm."""
-    bit: int
-    """Its bit number."""
-    symbol: str
-    """Its SunSpec name."""
+
+def _measured(name: str, path: str) -> PointRow:
+    return _point(name, path, model_id=701)
 
 
 MEASUREMENTS: Final[tuple[PointRow, ...]] = (
-    PointRow(name="w", model_id=701, path="W"),
-    PointRow(name="va", model_id=701, path="VA"),
-    PointRow(name="var", model_id=701, path="Var"),
-    PointRow(name="hz", model_id=701, path="Hz"),
-    PointRow(name="v", model_id=701, path="LNV"),
-    PointRow(name="v", model_id=701, path="VL1", phase=Phase.AN),
-    PointRow(name="v", model_id=701, path="VL2", phase=Phase.BN),
-    PointRow(name="v", model_id=701, path="VL3", phase=Phase.CN),
-    PointRow(name="v", model_id=701, path="VL1L2", phase=Phase.AB),
-    PointRow(name="v", model_id=701, path="VL2L3", phase=Phase.BC),
-    PointRow(name="v", model_id=701, path="VL3L1", phase=Phase.CA),
+    _measured("w", "W"),
+    _measured("var", "Var"),
+    _measured("va", "VA"),
+    _measured("pf", "PF"),
+    _measured("a", "A"),
+    _measured("hz", "Hz"),
+    _measured("v_an", "VL1"),
+    _measured("v_bn", "VL2"),
+    _measured("v_cn", "VL3"),
+    _measured("v_ab", "VL1L2"),
+    _measured("v_bc", "VL2L3"),
+    _measured("v_ca", "VL3L1"),
+    _measured("v_ln", "LNV"),
+    _measured("v_ll", "LLV"),
+    _measured("w_a", "WL1"),
+    _measured("w_b", "WL2"),
+    _measured("w_c", "WL3"),
+    _measured("var_a", "VarL1"),
+    _measured("var_b", "VarL2"),
+    _measured("var_c", "VarL3"),
+    _measured("a_a", "AL1"),
+    _measured("a_b", "AL2"),
+    _measured("a_c", "AL3"),
+    _measured("wh_generated", "TotWhInj"),
+    _measured("wh_absorbed", "TotWhAbs"),
+    # States count from 0 in SunSpec and from 1 in the canonical model.
+    _point("inverter_status", "InvSt", model_id=701, plus=1),
+    _point("operational_mode", "St", model_id=701, plus=1),
+    _point("connect_status", "ConnSt", model_id=701),
+    _point("soc_pct", "SoC", model_id=713),
+    _point("wh_stored", "WHAvail", model_id=713),
+    # SunSpec has 0 remote, 1 local; the canonical model the reverse.
+    _point("local_control_mode", "LocRemCtl", model_id=715, sign=-1, plus=1),
 )
-
-
-def _point(name: str, path: str, *, plus: int = 0, model_id: int = 702) -> PointRow:
-    return PointRow(name=name, model_id=model_id, path=path, plus=plus)
-
+"""What is read again and again: measurements and states."""
 
 NAMEPLATE: Final[tuple[PointRow, ...]] = (
     _point("rtg_max_w", "WMaxRtg"),
@@ -266,7 +279,7 @@ NAMEPLATE: Final[tuple[PointRow, ...]] = (
     _point("rtg_under_excited_pf", "WUndExtRtgPF"),
     _point("rtg_max_va", "VAMaxRtg"),
     _point("rtg_max_var", "VarMaxInjRtg"),
-    _point("rtg_max_var_neg", "VarMaxAbsRtg"),
+    _point("rtg_max_var_neg", "VarMaxAbsRtg", sign=-1),
     _point("rtg_max_charge_rate_w", "WChaRteMaxRtg"),
     _point("rtg_max_discharge_rate_w", "WDisChaRteMaxRtg"),
     _point("rtg_max_charge_rate_va", "VAChaRteMaxRtg"),
@@ -275,18 +288,26 @@ NAMEPLATE: Final[tuple[PointRow, ...]] = (
     _point("rtg_max_v", "VMaxRtg"),
     _point("rtg_min_v", "VMinRtg"),
     _point("rtg_max_a", "AMaxRtg"),
+    _point("rtg_min_pf_over_excited", "PFOvrExtRtg"),
+    _point("rtg_min_pf_under_excited", "PFUndExtRtg"),
     _point("rtg_reactive_susceptance", "ReactSusceptRtg"),
-    # The categories count from 0 in SunSpec and from 1 in the canonical model.
+    # Categories count from 0 in SunSpec and from 1 in the canonical model.
     _point("rtg_normal_category", "NorOpCatRtg", plus=1),
     _point("rtg_abnormal_category", "AbnOpCatRtg", plus=1),
     _point("rtg_max_wh", "WHRtg", model_id=713),
 )
+"""What the device is rated for."""
 
 SETTINGS: Final[tuple[PointRow, ...]] = (
     _point("set_max_w", "WMax"),
+    _point("set_over_excited_w", "WMaxOvrExt"),
+    _point("set_over_excited_pf", "WOvrExtPF"),
+    _point("set_under_excited_w", "WMaxUndExt"),
+    _point("set_under_excited_pf", "WUndExtPF"),
     _point("set_max_va", "VAMax"),
     _point("set_max_var", "VarMaxInj"),
-    _point("set_max_var_neg", "VarMaxAbs"),
+    _point("set_max_var_neg", "VarMaxAbs", sign=-1),
+    _point("set_max_a", "AMax"),
     _point("set_max_charge_rate_w", "WChaRteMax"),
     _point("set_max_discharge_rate_w", "WDisChaRteMax"),
     _point("set_max_charge_rate_va", "VAChaRteMax"),
@@ -294,9 +315,49 @@ SETTINGS: Final[tuple[PointRow, ...]] = (
     _point("set_v_nom", "VNom"),
     _point("set_max_v", "VMax"),
     _point("set_min_v", "VMin"),
+    _point("set_min_pf_over_excited", "PFOvrExt"),
+    _point("set_min_pf_under_excited", "PFUndExt"),
 )
+"""What the device is adjusted to."""
 
-ALARMS: Final[tuple[AlarmRow, ...]] = (AlarmRow(name="over_voltage", bit=10, symbol="AC_OVER_VOLT"),)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmRow:
+    """One bit of 701.Alrm."""
+
+    name: str
+    """The canonical alarm."""
+    symbol: str
+    """Its SunSpec name; where several share a canonical alarm it stands in the details."""
+    bit: int
+    """Its bit number."""
+
+
+ALARM_MODEL: Final = 701
+"""The model of the alarms."""
+ALARM_PATH: Final = "Alrm"
+"""The point of the alarms."""
+
+ALARMS: Final[tuple[AlarmRow, ...]] = (
+    AlarmRow(name="alarm_hardware", symbol="GROUND_FAULT", bit=0),
+    AlarmRow(name="alarm_hardware", symbol="DC_OVER_VOLT", bit=1),
+    AlarmRow(name="alarm_hardware", symbol="AC_DISCONNECT", bit=2),
+    AlarmRow(name="alarm_hardware", symbol="DC_DISCONNECT", bit=3),
+    AlarmRow(name="alarm_hardware", symbol="GRID_DISCONNECT", bit=4),
+    AlarmRow(name="alarm_hardware", symbol="CABINET_OPEN", bit=5),
+    AlarmRow(name="alarm_emergency_local", symbol="MANUAL_SHUTDOWN", bit=6),
+    AlarmRow(name="alarm_hardware", symbol="OVER_TEMP", bit=7),
+    AlarmRow(name="alarm_over_frequency", symbol="OVER_FREQUENCY", bit=8),
+    AlarmRow(name="alarm_under_frequency", symbol="UNDER_FREQUENCY", bit=9),
+    AlarmRow(name="alarm_over_voltage", symbol="AC_OVER_VOLT", bit=10),
+    AlarmRow(name="alarm_under_voltage", symbol="AC_UNDER_VOLT", bit=11),
+    AlarmRow(name="alarm_hardware", symbol="BLOWN_STRING_FUSE", bit=12),
+    AlarmRow(name="alarm_hardware", symbol="UNDER_TEMP", bit=13),
+    AlarmRow(name="alarm_hardware", symbol="MEMORY_LOSS", bit=14),
+    AlarmRow(name="alarm_hardware", symbol="HW_TEST_FAILURE", bit=15),
+    AlarmRow(name="alarm_hardware", symbol="MANUFACTURER_ALRM", bit=16),
+)
+"""The alarms of a device; the bit positions are not those of IEEE 2030.5."""
 
 MODELS: Final = frozenset(
     {1} | {row.model_id for row in FUNCTIONS} | {row.model_id for row in (*MEASUREMENTS, *NAMEPLATE, *SETTINGS)}

@@ -16,6 +16,7 @@ import structlog
 from tierline.model.control import Setpoints
 from tierline.model.errors import LinkError, PeerError
 from tierline.model.identity import DerId
+from tierline.model.points import POINTS
 from tierline.model.telemetry import Alarm
 from tierline.ports import Clock, DeviceFacts, Network, Random, ReadBack
 from tierline.protocols.sunspec import mapping, orders
@@ -179,7 +180,7 @@ class SunSpecDevice:
             block = blocks.get(row.model_id)
             if block is not None and (wire := block.wire(row.path)) is not None:
                 value, power_of_ten = wire
-                readings.append((row.name, int(row.phase), value + row.plus, power_of_ten))
+                readings.append((row.name, int(POINTS[row.name].phase), row.sign * value + row.plus, power_of_ten))
         return readings, self._alarms(blocks)
 
     async def close(self) -> None:
@@ -187,8 +188,8 @@ class SunSpecDevice:
         await self._link.close()
 
     def _alarms(self, blocks: Mapping[int, Block]) -> list[Alarm]:
-        block = blocks.get(701)
-        bits = block.code("Alrm") if block is not None else None
+        block = blocks.get(mapping.ALARM_MODEL)
+        bits = block.code(mapping.ALARM_PATH) if block is not None else None
         now = self._clock.now()
         return [
             Alarm(der_id=self._der_id, point=row.name, active=True, time=now, details=row.symbol)
@@ -389,9 +390,9 @@ def _point_values(rows: Iterable[mapping.PointRow], blocks: Mapping[int, Block])
         block = blocks.get(row.model_id)
         value = block.value(row.path) if block is not None and row.path in block.layout.by_path else None
         if isinstance(value, int):
-            values[row.name] = value + row.plus
+            values[row.name] = row.sign * value + row.plus
         elif isinstance(value, Decimal):
-            values[row.name] = value
+            values[row.name] = row.sign * value
     return values
 
 
@@ -401,8 +402,9 @@ def _measured(layout: Layout) -> int:
 
     For 701 these are 123 from ID on: one read, which also shows that the model is still where it was.
     """
-    rows = [row.path for row in mapping.MEASUREMENTS if row.model_id == layout.model_id]
-    paths = [*rows, "Alrm"] if layout.model_id == 701 else rows
+    paths = {row.path for row in mapping.MEASUREMENTS if row.model_id == layout.model_id}
+    if layout.model_id == mapping.ALARM_MODEL:
+        paths.add(mapping.ALARM_PATH)
     places = [layout.place(path) for path in paths]
     places += [layout.place(place.scale) for place in places if isinstance(place.scale, str)]
     return max(place.end for place in places)
