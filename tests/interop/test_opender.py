@@ -192,6 +192,7 @@ def test_steady_state_is_within_a_thousandth_of_the_rating(with_mode_changes):
 def test_every_step_is_within_a_thousandth_of_the_rating_while_no_mode_is_switched(without_mode_changes):
     ours, theirs, our_kind, their_kind = without_mode_changes
     assert np.array_equal(our_kind, their_kind)
+    assert {"on", "out", "starting", "ceased"} == set(our_kind.ravel())
     np.testing.assert_allclose(ours, theirs, atol=1e-3, rtol=0)
 
 
@@ -199,4 +200,4 @@ def test_every_change_of_status_is_within_one_step(with_mode_changes):
     _, _, ours, theirs = with_mode_changes
     middle = ours[1:-1]
     assert ((middle == theirs[:-2]) | (middle == theirs[1:-1]) | (middle == theirs[2:])).all()
-    assert {"on", "out", "starting", "ceased"} == set(ours.ravel())
+    assert {"on", "out", "starting"} <= set(ours.ravel())
