@@ -589,7 +589,7 @@ def curve_of(
     Raises: TypeError when the default has no points.
     """
     if not isinstance(default.value, tuple):
-        raise TypeError(f"the default of {default.function} is no curve: {default.value!r}")
+        raise TypeError(f"the default of {default.function} is no curve: {default.value}")
     rows = default.parameters
     autonomous = rows.get("autonomous_v_ref")
     return Curve(

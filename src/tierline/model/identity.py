@@ -33,7 +33,7 @@ GroupId = NewType("GroupId", str)
 """A group of DERs: a part of the grid, or any other set."""
 
 SFDI_MAX = 687194767359
-"""The largest value of the type in the 2018 schema: 36 bits of ones followed by a check digit."""
+"""The largest value of the type in the 2018 schema: 36 bits of ones and a 9; the check digit of the real largest is 7."""
 
 _HEX = re.compile(r"[0-9A-Fa-f]+")
 
