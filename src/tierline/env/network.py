@@ -68,9 +68,10 @@ class RealNetwork:
         Raises: ConfigError when the address cannot be had.
         """
         loop = asyncio.get_running_loop()
+        timeout_s = handshake_timeout_s if tls is not None else None  # asyncio refuses it where there is no handshake
         try:
             server = await loop.create_server(
-                protocol, host, port, ssl=tls, ssl_handshake_timeout=handshake_timeout_s, backlog=BACKLOG
+                protocol, host, port, ssl=tls, ssl_handshake_timeout=timeout_s, backlog=BACKLOG
             )
         except OSError as failure:
             raise ConfigError(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from tierline.model.errors import ConfigError, LinkError
 from tierline.sim.faults import Fault
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from tierline.sim.loop import VirtualLoop
-    from tierline.sim.network import Links
+    from tierline.sim.network import Links, Record
 
 STALL_S = 60.0
 """How long bytes wait at a closed link before the connection breaks."""
@@ -80,9 +81,10 @@ class _Listener:
 class Streams:
     """All listeners and connections of a world."""
 
-    def __init__(self, loop: VirtualLoop, links: Links) -> None:
+    def __init__(self, loop: VirtualLoop, links: Links, record: Record) -> None:
         self.loop = loop
         self.links = links
+        self.record = record
         self.certificates: dict[str, bytes] = {}
         """The certificate, in DER form, that each node shows."""
         self._listeners: dict[tuple[str, int], _Listener] = {}
@@ -306,6 +308,8 @@ class SimTransport(asyncio.Transport):
         if self._is_writer_paused and self._in_flight <= self._high_water // 2:
             self._is_writer_paused = False
             self._loop.call_soon(self._resume_writer, context=self.context)
+        what = "end" if piece is None else f"{len(piece)} bytes {crc32(piece):08x}"
+        self._streams.record(self.peer.name, f"{what} < {self.name}")
         self.peer.receive(piece)
 
     def _stall(self, blockage: Fault) -> None:
@@ -351,6 +355,7 @@ class SimTransport(asyncio.Transport):
         if not self._is_lost:
             self._is_lost = True
             self._streams.forget(self)
+            self._streams.record(self.name, f"connection with {self.other} {'closed' if why is None else 'lost'}")
             self.protocol.connection_lost(why)
 
 

@@ -65,7 +65,7 @@ class World:
         """What was planned to go wrong."""
         self.links = Links(self.loop, self.random, self.faults)
         self.messages = MessageNetwork(self.loop, self.links, self.trace.record)
-        self.streams = Streams(self.loop, self.links)
+        self.streams = Streams(self.loop, self.links, self.trace.record)
         self._network = Network(self.messages, self.streams, self.trace)
         self._machines: dict[str, Machine] = {}
         self._is_closing = False

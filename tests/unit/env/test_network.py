@@ -18,7 +18,7 @@ class Echo(asyncio.Protocol):
 
 async def test_bytes_go_there_and_back():
     network = RealNetwork()
-    server = await network.serve(Echo, "127.0.0.1", 0)
+    server = await network.serve(Echo, "127.0.0.1", 0, handshake_timeout_s=5.0)
     reader, writer = await network.open_tcp("127.0.0.1", server.port)
     writer.write(b"hello")
     assert await reader.read() == b"hello"

@@ -4,7 +4,7 @@ import ssl
 import pytest
 
 from tierline.model.errors import ConfigError, LinkError
-from tierline.sim.faults import Fault, LinkFaults
+from tierline.sim.faults import Fault, Intensity, LinkFaults
 from tierline.sim.world import World
 
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -360,6 +360,44 @@ def test_another_protocol_can_take_over(bench):
         assert second.heard == [b"hello"]
 
     bench.run(calling)
+
+
+def busy_day(seed):
+    async def listens(node):
+        await node.network.serve(Echo, "b", 11111)
+        await asyncio.Event().wait()
+
+    async def calls(node):
+        while True:
+            await node.clock.sleep(60)
+            try:
+                async with asyncio.timeout(30):
+                    reader, writer = await node.network.open_tcp("b", 11111)
+            except (LinkError, TimeoutError):
+                continue
+            try:
+                async with asyncio.timeout(30):
+                    for n in range(10):
+                        writer.write(b"hello %d" % n)
+                        await reader.readexactly(7)
+            except (OSError, EOFError, TimeoutError):
+                node.record("failed")
+            finally:
+                writer.close()
+
+    with World(seed) as world:
+        world.node("b", listens)
+        world.node("a", calls)
+        world.draw_faults(links=[("a", "b")], hours=24, intensity=Intensity(per_node_day=10))
+        world.run(hours=24)
+        return world
+
+
+def test_every_kind_of_fault_of_a_stream_happens_on_a_busy_day_and_the_day_can_be_repeated():
+    world = busy_day(1)
+    for kind in (Fault.SPLIT, Fault.RESET, Fault.LOSS, Fault.DELAY, Fault.PARTITION, Fault.CUT, Fault.CRASH):
+        assert world.faults[kind] > 0, kind
+    assert busy_day(1).trace.digest == world.trace.digest != busy_day(2).trace.digest
 
 
 def test_a_crash_resets_what_the_node_had_open_and_it_hears_nothing_of_it(bench):
