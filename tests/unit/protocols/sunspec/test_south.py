@@ -1,0 +1,523 @@
+import asyncio
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from tierline.model.control import Curve, CurvePoint, Droop, FixedVar, PowerFactor, Reference, Setpoints
+from tierline.model.errors import LinkError, PeerError, TierlineError, Unsupported
+from tierline.model.identity import Mrid
+from tierline.protocols.sunspec.codec import compile_layout
+from tierline.protocols.sunspec.device import standard_models
+from tierline.protocols.sunspec.image import RegisterImage
+from tierline.protocols.sunspec.inverter import Changed
+from tierline.protocols.sunspec.modbus import ModbusFault
+
+
+def curve(*points, reference=Reference.SET_MAX_VAR, **extras) -> Curve:
+    return Curve(
+        mrid=Mrid("0" * 31 + "1"),
+        points=tuple(CurvePoint(x=Decimal(str(x)), y=Decimal(str(y))) for x, y in points),
+        y_reference=reference,
+        **extras,
+    )
+
+
+VOLT_VAR = curve((91, 30), (99, 0), (101, 0), (109, -30), open_loop_s=Decimal(7))
+OTHER = curve((90, 20), (95, 10), (105, -10), (110, -20), open_loop_s=Decimal(9))
+
+EVERYTHING = {
+    "energize": True,
+    "max_lim_w_pct": Decimal("50.5"),
+    "fixed_w_pct": Decimal("-12.25"),
+    "volt_var": VOLT_VAR,
+    "volt_watt": curve((106, 100), (110, 20), reference=Reference.SET_MAX_W),
+    "watt_var": curve((0, 0), (50, 0), (100, -40)),
+    "freq_droop": Droop(
+        dead_band_over_hz=Decimal("0.017"),
+        dead_band_under_hz=Decimal("0.036"),
+        slope_over=Decimal("0.04"),
+        slope_under=Decimal("0.03"),
+        open_loop_s=Decimal("1.5"),
+    ),
+    "lvrt_must_trip": curve((2, 45), (21, 70), reference=Reference.NONE),
+    "lvrt_momentary_cessation": curve((0.08, 50), reference=Reference.NONE),
+    "hfrt_must_trip": curve((300, 61.3), (0.16, 62.1), reference=Reference.NONE),
+    "es_ramp_s": Decimal(120),
+    "es_high_volt_pct": Decimal("104.5"),
+    "es_low_freq_hz": Decimal("59.4"),
+    "grad_w_pct_per_s": Decimal(20),
+}
+
+
+def target(**values) -> Setpoints:
+    return Setpoints.of(values)
+
+
+async def test_discovery_tells_what_the_device_is_and_can_do(bench):
+    facts = await bench.device.discover()
+    assert (facts.manufacturer, facts.model, facts.serial, facts.version) == ("Acme", "X1", "000123", "1.0")
+    assert facts.nameplate["rtg_max_w"] == 5000
+    assert facts.nameplate["rtg_max_var_neg"] == -2400
+    assert facts.nameplate["rtg_normal_category"] == 2
+    assert facts.settings["set_max_w"] == 5000
+    assert {"max_lim_w_pct", "volt_var", "freq_droop", "energize", "lvrt_must_trip"} <= facts.functions
+    assert "connect" not in facts.functions
+    await bench.device.close()
+
+
+@pytest.mark.parametrize("base", [0, 40000, 50000])
+async def test_the_map_is_found_at_each_base_address(make_bench, kind, base):
+    bench = make_bench(RegisterImage(standard_models(kind), base=base))
+    assert (await bench.device.discover()).serial == "000123"
+    await bench.device.close()
+
+
+async def test_a_device_that_does_not_answer_outside_its_map_is_found_too(make_bench, kind):
+    bench = make_bench(RegisterImage(standard_models(kind), base=0))
+    bench.network.interfere = lambda _number, frame: (
+        bench.DROP if frame[8:10] == (40000).to_bytes(2, "big") else bench.PASS
+    )
+    assert (await bench.device.discover()).serial == "000123"
+    await bench.device.close()
+
+
+async def test_a_device_without_a_map_is_no_sunspec_device(bench):
+    class Nothing:
+        def read(self, address, count):
+            return bytes(2 * count)
+
+    bench.unit = Nothing()
+    with pytest.raises(PeerError, match="no SunSpec map"):
+        await bench.device.discover()
+    await bench.device.close()
+
+
+async def test_a_device_that_never_answers_is_a_link_error(bench):
+    bench.network.interfere = lambda _number, _frame: bench.DROP
+    with pytest.raises(LinkError):
+        await bench.device.discover()
+    await bench.device.close()
+
+
+async def test_an_end_model_without_a_length_ends_the_map(bench):
+    image = bench.inverter.image
+    del image.registers[-2:]
+    assert (await bench.device.discover()).serial == "000123"
+    await bench.device.close()
+
+
+async def test_a_map_that_does_not_end_is_the_peers_fault(bench):
+    class Endless:
+        def read(self, address, count):
+            return b"SunS" if (address, count) == (40000, 2) else b"\x03\xe7\x00\x00"[: 2 * count]
+
+    bench.unit = Endless()
+    with pytest.raises(PeerError, match="no end"):
+        await bench.device.discover()
+    await bench.device.close()
+
+
+async def test_a_map_that_runs_out_of_addresses_is_the_peers_fault(bench):
+    class Long:
+        def read(self, address, count):
+            return b"SunS" if (address, count) == (40000, 2) else b"\x03\xe7\x40\x00"[: 2 * count]
+
+    bench.unit = Long()
+    with pytest.raises(PeerError, match="no end"):
+        await bench.device.discover()
+    await bench.device.close()
+
+
+async def test_a_device_without_model_1_is_refused(make_bench):
+    bench = make_bench(RegisterImage([(compile_layout(703), {"ES": 1})]))
+    with pytest.raises(PeerError, match="model 1"):
+        await bench.device.discover()
+    await bench.device.close()
+
+
+async def test_models_that_are_not_spoken_are_stepped_over(make_bench, kind):
+    models = [*standard_models(kind), (compile_layout(2), {})]
+    models.insert(1, (compile_layout(103), {}))
+    bench = make_bench(RegisterImage(models))
+    assert "volt_var" in (await bench.device.discover()).functions
+    await bench.device.close()
+
+
+async def test_one_model_with_impossible_counts_does_not_hide_the_others(bench):
+    bench.inverter.image.set_values(705, {"NPt": 5000})
+    facts = await bench.device.discover()
+    assert "volt_var" not in facts.functions
+    assert "volt_watt" in facts.functions
+    with pytest.raises(Unsupported, match="volt_var"):
+        await bench.device.apply(target(volt_var=VOLT_VAR))
+    await bench.device.close()
+
+
+async def test_a_curve_model_without_a_writable_curve_is_not_offered(bench):
+    bench.inverter.image.set_values(705, {"Crv[1].ReadOnly": 1, "Crv[2].ReadOnly": 1})
+    assert "volt_var" not in (await bench.device.discover()).functions
+    await bench.device.close()
+
+
+async def test_model_701_is_measured_in_one_read(bench):
+    await bench.device.discover()
+    bench.inverter.set_measurements({"W": 4321, "Hz": 59.98, "VL1": 241.5, "InvSt": 3, "St": 1, "ConnSt": 1, "Alrm": 0})
+    before = len(bench.network.requests)
+    readings, alarms = await bench.device.measure()
+    assert len(bench.network.requests) - before == 2  # 701 and, of a storage, 713
+    assert ("w", 0, 4321, 0) in readings
+    assert ("hz", 0, 59980, -3) in readings
+    assert ("v_an", 129, 2415, -1) in readings
+    assert ("inverter_status", 0, 4, 0) in readings
+    assert ("operational_mode", 0, 2, 0) in readings
+    assert ("connect_status", 0, 1, 0) in readings
+    assert ("soc_pct", 0, 500, -1) in readings
+    assert not [reading for reading in readings if reading[0] == "v_bn"]
+    assert alarms == []
+    await bench.device.close()
+
+
+async def test_alarms_are_told_by_their_canonical_names(bench):
+    bench.inverter.set_measurements({"Alrm": 1 << 10 | 1 << 7})
+    _, alarms = await bench.device.measure()
+    assert [(alarm.point, alarm.details, alarm.active) for alarm in alarms] == [
+        ("alarm_hardware", "OVER_TEMP", True),
+        ("alarm_over_voltage", "AC_OVER_VOLT", True),
+    ]
+    await bench.device.close()
+
+
+async def test_a_device_without_alarms_has_none(make_bench):
+    bench = make_bench(RegisterImage([(compile_layout(1), {}), (compile_layout(715), {"LocRemCtl": 1})]))
+    assert await bench.device.measure() == ([("local_control_mode", 0, 0, 0)], [])
+    await bench.device.close()
+
+
+async def test_a_target_of_every_kind_is_held_and_read_back(bench):
+    back = await bench.device.apply(Setpoints.of(EVERYTHING))
+    assert dict(back.setpoints) == EVERYTHING
+    assert back.writes > 0
+    await bench.device.close()
+
+
+async def test_what_holds_already_is_not_written_again(bench):
+    await bench.device.apply(Setpoints.of(EVERYTHING))
+    writes = bench.network.writes()
+    back = await bench.device.apply(Setpoints.of(EVERYTHING))
+    assert (back.writes, bench.network.writes()) == (0, writes)
+    assert dict(back.setpoints) == EVERYTHING
+    await bench.device.close()
+
+
+async def test_a_new_link_to_the_same_device_writes_nothing_either(bench):
+    await bench.device.apply(Setpoints.of(EVERYTHING))
+    await bench.device.close()
+    anew = bench.link_anew()
+    assert (await anew.apply(Setpoints.of(EVERYTHING))).writes == 0
+    await anew.close()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"target_w": Decimal(-1250)},
+        {"fixed_pf_inject_w": PowerFactor(displacement=Decimal("0.95"), absorbing=False)},
+        {"fixed_pf_absorb_w": PowerFactor(displacement=Decimal("0.9"), absorbing=True)},
+        {"fixed_var": FixedVar(value_pct=Decimal(-30), reference=Reference.STAT_VAR_AVAIL)},
+        {"target_var": Decimal(-800)},
+        {"energize": False},
+        {"volt_var": replace(VOLT_VAR, v_ref_pct=Decimal(99))},
+        {"volt_var": replace(VOLT_VAR, autonomous_v_ref=True, autonomous_v_ref_time_constant_s=Decimal(400))},
+    ],
+)
+async def test_each_function_alone_is_held(bench, values):
+    back = await bench.device.apply(Setpoints.of(values))
+    assert dict(back.setpoints) == values
+    await bench.device.close()
+
+
+async def test_what_is_no_longer_commanded_is_released_and_protection_stays(bench):
+    await bench.device.apply(Setpoints.of(EVERYTHING | {"energize": False}))
+    await bench.device.apply(target())
+    image = bench.inverter.image
+    assert image.block(703).code("ES") == 1
+    assert image.block(704).code("WMaxLimPctEna") == 0
+    assert image.block(704).code("WSetEna") == 0
+    assert {model_id for model_id in range(705, 713) if image.block(model_id).code("Ena") == 1} == {
+        707,
+        708,
+        709,
+        710,
+        711,
+    }
+    assert image.block(703).number("ESRmpTms") == 120
+    await bench.device.close()
+
+
+async def test_a_limit_is_rounded_down_to_the_resolution_of_the_device(make_bench, kind):
+    image = RegisterImage(standard_models(kind))
+    image.set_values(704, {"WMaxLimPct": Decimal(1)})
+    layout = image.models[704]
+    image.store(layout.address + layout.layout.place("WMaxLimPct_SF").offset, b"\0\0")
+    bench = make_bench(image)
+    back = await bench.device.apply(target(max_lim_w_pct=Decimal("33.99")))
+    assert back.setpoints["max_lim_w_pct"] == 33
+    assert (await bench.device.apply(target(max_lim_w_pct=Decimal("33.99")))).writes == 0
+    await bench.device.close()
+
+
+def points_written(bench):
+    return [(change.model_id, change.path, change.value) for change in bench.changes if isinstance(change, Changed)]
+
+
+async def test_a_limit_is_written_before_it_is_switched_on(bench):
+    await bench.device.apply(target(max_lim_w_pct=Decimal(40)))
+    assert points_written(bench) == [(704, "WMaxLimPct", Decimal(40)), (704, "WMaxLimPctEna", 1)]
+    await bench.device.close()
+
+
+async def test_what_restricts_is_written_first_and_what_frees_last(bench):
+    await bench.device.apply(target(energize=False, max_lim_w_pct=Decimal(40), fixed_w_pct=Decimal(30)))
+    assert [path for _, path, _ in points_written(bench)][:2] == ["ES", "WMaxLimPct"]
+    bench.changes.clear()
+    await bench.device.apply(target(volt_var=VOLT_VAR))
+    paths = [path for _, path, _ in points_written(bench)]
+    assert paths[0] == "WSetEna"
+    assert paths[-2:] == ["WMaxLimPctEna", "ES"]
+    await bench.device.close()
+
+
+async def test_a_value_never_holds_with_the_meaning_of_another(bench):
+    await bench.device.apply(target(fixed_var=FixedVar(value_pct=Decimal(10), reference=Reference.SET_MAX_VAR)))
+    bench.changes.clear()
+    await bench.device.apply(target(fixed_var=FixedVar(value_pct=Decimal(90), reference=Reference.STAT_VAR_AVAIL)))
+    assert points_written(bench)[0] == (704, "VarSetEna", 0)
+    assert points_written(bench)[-1] == (704, "VarSetEna", 1)
+    await bench.device.close()
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"connect": False}, "no place for connect"),
+        ({"fixed_w_pct": Decimal(1), "target_w": Decimal(1)}, "share 704.WSetEna"),
+        ({"max_lim_w_pct": True}, "type bool"),
+        ({"target_w": Decimal(10) ** 12}, "WSet"),
+        ({"grad_w_pct_per_s": Decimal("0.27")}, "finer than 704.WRmp"),
+        ({"volt_var": replace(VOLT_VAR, y_reference=Reference.NONE)}, "no NONE"),
+        ({"volt_var": replace(VOLT_VAR, points=VOLT_VAR.points * 3)}, "12 points"),
+        ({"volt_var": replace(VOLT_VAR, points=())}, "0 points"),
+        ({"volt_watt": curve((106, 100), reference=Reference.SET_MAX_W, v_ref_pct=Decimal(99))}, "VRef"),
+        ({"fixed_var": FixedVar(value_pct=Decimal(1), reference=Reference.SET_EFFECTIVE_V)}, "SET_EFFECTIVE_V"),
+    ],
+)
+async def test_what_cannot_be_carried_out_is_refused_before_anything_is_written(bench, values, complaint):
+    with pytest.raises(Unsupported, match=complaint):
+        await bench.device.apply(Setpoints.of({"energize": False} | values))
+    assert bench.network.writes() == 0
+    await bench.device.close()
+
+
+async def test_a_ramp_time_is_left_to_the_device(bench):
+    back = await bench.device.apply(target(max_lim_w_pct=Decimal(40)), ramp_time_s=Decimal(10))
+    assert back.setpoints["max_lim_w_pct"] == 40
+    await bench.device.close()
+
+
+async def test_a_device_that_holds_another_value_than_was_written_is_found_out(bench):
+    class Clamping:
+        def read(self, address, count):
+            return bench.inverter.read(address, count)
+
+        def write(self, address, data):
+            bench.inverter.write(address, (max(int.from_bytes(data, "big"), 5000)).to_bytes(2, "big"))
+
+    await bench.device.discover()
+    bench.unit = Clamping()
+    with pytest.raises(PeerError, match=r"holds 1388 after 0fa0 was written to WMaxLimPct"):
+        await bench.device.apply(target(max_lim_w_pct=Decimal(40)))
+    await bench.device.close()
+
+
+async def test_a_device_that_forgets_after_the_read_back_is_found_out(bench):
+    forget = []
+
+    class Forgetful:
+        def read(self, address, count):
+            data = bench.inverter.read(address, count)
+            if forget:
+                bench.inverter.image.set_values(704, {"WMaxLimPct": Decimal(100)})
+            return data
+
+        def write(self, address, data):
+            bench.inverter.write(address, data)
+            forget.append(address)
+
+    await bench.device.discover()
+    bench.unit = Forgetful()
+    with pytest.raises(PeerError, match="does not hold"):
+        await bench.device.apply(target(max_lim_w_pct=Decimal(40)))
+    await bench.device.close()
+
+
+async def test_a_device_that_moved_its_map_is_walked_again(bench, kind):
+    await bench.device.discover()
+    bench.inverter.image = RegisterImage(standard_models(kind)[:1] + standard_models(kind)[2:])
+    with pytest.raises(PeerError, match="no longer at register"):
+        await bench.device.measure()
+    assert "volt_var" in (await bench.device.discover()).functions
+    await bench.device.close()
+
+
+async def test_two_applies_do_not_mix(bench):
+    first, second = target(volt_var=VOLT_VAR), target(volt_var=OTHER)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bench.device.apply(first))
+        group.create_task(bench.device.apply(second))
+        group.create_task(bench.device.measure())
+    actives = [change.values["Pt[0].V"] for change in bench.adopted]
+    assert actives == [Decimal(91), Decimal(90)]
+    await bench.device.close()
+
+
+# ---- curves: old or new, never mixed
+
+
+def active_curve(bench):
+    values = bench.inverter.active(705)
+    count = values["ActPt"]
+    return tuple((values[f"Pt[{index}].V"], values[f"Pt[{index}].Var"]) for index in range(count)), values["RspTms"]
+
+
+def shape_of(wanted):
+    return tuple((point.x, point.y) for point in wanted.points), wanted.open_loop_s
+
+
+async def test_a_curve_takes_few_writes(bench):
+    back = await bench.device.apply(target(volt_var=VOLT_VAR))
+    # The points are one run; RspTms, AdptCrvReq and Ena make the rest.
+    assert back.writes == 4
+    await bench.device.close()
+
+
+async def test_the_active_curve_is_never_written(bench):
+    await bench.device.apply(Setpoints.of(EVERYTHING))
+    assert not [path for _, path, _ in points_written(bench) if "[0]." in path.partition("Pt[")[0]]
+    await bench.device.close()
+
+
+async def test_curves_of_one_set_are_adopted_together_and_the_others_kept(bench):
+    await bench.device.apply(
+        target(
+            lvrt_must_trip=curve((2, 45), (21, 70), reference=Reference.NONE),
+            lvrt_momentary_cessation=curve((0.08, 50), reference=Reference.NONE),
+        )
+    )
+    assert [change.model_id for change in bench.adopted] == [707]
+    await bench.device.apply(target(lvrt_may_trip=curve((1, 60), reference=Reference.NONE)))
+    active = bench.inverter.active(707)
+    assert (active["MustTrip.Pt[1].V"], active["MomCess.ActPt"], active["MayTrip.Pt[0].V"]) == (70, 1, 60)
+    await bench.device.close()
+
+
+async def test_a_slow_adoption_is_waited_for(make_bench):
+    bench = make_bench(defers_adoption=True)
+    await bench.device.discover()
+    asyncio.get_running_loop().call_later(0.02, bench.inverter.settle)
+    await bench.device.apply(target(volt_var=VOLT_VAR))
+    assert active_curve(bench) == shape_of(VOLT_VAR)
+    await bench.device.close()
+
+
+async def test_an_adoption_without_end_is_not_reported_as_done(make_bench):
+    bench = make_bench(defers_adoption=True)
+    before = active_curve(bench)
+    with pytest.raises(LinkError, match="did not show the new DERVoltVar"):
+        await bench.device.apply(target(volt_var=VOLT_VAR))
+    assert active_curve(bench) == before
+    assert bench.inverter.image.block(705).code("Ena") == 0
+    await bench.device.close()
+
+
+async def test_a_curve_that_the_device_refuses_leaves_the_old_one_and_is_an_error(bench):
+    before = active_curve(bench)
+    with pytest.raises(PeerError, match=r"705\.AdptCrvRslt.*the old ones hold"):
+        await bench.device.apply(target(volt_var=curve((110, 0), (90, 10))))
+    assert active_curve(bench) == before
+    assert (await bench.device.apply(target(volt_var=VOLT_VAR))).setpoints["volt_var"] == VOLT_VAR
+    with pytest.raises(PeerError):
+        await bench.device.apply(target(volt_var=curve((110, 0), (90, 10))))
+    with pytest.raises(PeerError):
+        await bench.device.apply(target(volt_var=curve((111, 0), (90, 10))))
+    assert active_curve(bench) == shape_of(VOLT_VAR)
+    await bench.device.close()
+
+
+SWITCH_WRITES = 4
+"""Writes by which one curve replaces another and its response time changes: response, points, request and, at first, enable."""
+
+
+@pytest.mark.parametrize("fault", ["drop", "close", "close after", "garbage", "refuse", "busy"])
+@pytest.mark.parametrize("index", range(SWITCH_WRITES + 1))
+async def test_a_fault_at_any_write_leaves_the_old_or_the_new_curve(bench, fault, index):
+    await bench.device.apply(target(volt_var=VOLT_VAR))
+    await bench.device.apply(target())
+    old, new = active_curve(bench), shape_of(OTHER)
+    seen = []
+
+    def interfere(_number, frame):
+        if frame[7] not in {6, 16}:
+            return bench.PASS
+        seen.append(frame)
+        return fault if len(seen) == index + 1 and fault not in {"refuse", "busy"} else bench.PASS
+
+    class Refusing:
+        def read(self, address, count):
+            return bench.inverter.read(address, count)
+
+        def write(self, address, data):
+            if len(seen) == index + 1:
+                raise ModbusFault(4 if fault == "refuse" else 6)
+            bench.inverter.write(address, data)
+
+    bench.network.interfere = interfere
+    if fault in {"refuse", "busy"}:
+        bench.unit = Refusing()
+    failed = False
+    try:
+        back = await bench.device.apply(target(volt_var=OTHER))
+        assert back.setpoints["volt_var"] == OTHER
+    except TierlineError:
+        failed = True
+    assert failed == (len(seen) >= index + 1 and index < len(seen))
+    assert active_curve(bench) in {old, new}
+    if not failed:
+        assert active_curve(bench) == new
+    bench.network.interfere = lambda _number, _frame: bench.PASS
+    bench.unit = bench.inverter
+    bench.clock.monotonic += 100
+    back = await bench.device.apply(target(volt_var=OTHER))
+    assert back.setpoints["volt_var"] == OTHER
+    assert active_curve(bench) == new
+    assert bench.inverter.image.block(705).code("Ena") == 1
+    await bench.device.close()
+
+
+@pytest.mark.parametrize("index", range(30))
+async def test_a_fault_at_any_request_of_an_apply_is_an_error_and_the_next_apply_converges(bench, index):
+    await bench.device.discover()
+    first = len(bench.network.requests)
+    bench.network.interfere = lambda number, _frame: bench.CLOSE_AFTER if number - first == index else bench.PASS
+    wanted = target(max_lim_w_pct=Decimal(40), volt_var=VOLT_VAR, energize=True)
+    old = active_curve(bench)
+    try:
+        await bench.device.apply(wanted)
+        assert len(bench.network.requests) - first <= index
+    except LinkError:
+        pass
+    assert active_curve(bench) in {old, shape_of(VOLT_VAR)}
+    bench.clock.monotonic += 100
+    bench.network.interfere = lambda _number, _frame: bench.PASS
+    assert dict((await bench.device.apply(wanted)).setpoints) == dict(wanted)
+    await bench.device.close()
