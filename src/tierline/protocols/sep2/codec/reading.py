@@ -163,8 +163,8 @@ def _reader_of(cls: type[Value], dialect: Dialect) -> _Read:
                 else:
                     values[field] = item
         except Fault as fault:
-            if node is not None:
-                fault.path.append(_step(node, element))
+            assert node is not None
+            fault.path.append(_step(node, element))
             raise
         if repeated_fields:
             _gather(values, repeated_fields)
