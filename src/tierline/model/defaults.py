@@ -185,9 +185,9 @@ _IEEE_FUNCTIONS = (
     *_ieee(
         "watt_var",
         "5.3.4",
-        ("p1_pct", _A | _B, "20", "", "", _P, "at most p2_pct - 10; the load side is mirrored"),
+        ("p1_pct", _A | _B, "20", "", "", _P, "high end: p2_pct - 10"),
         ("p2_pct", _A | _B, "50", "40", "80", _P),
-        ("p3_pct", _A | _B, "100", "", "100", _P, "at least p2_pct + 10"),
+        ("p3_pct", _A | _B, "100", "", "100", _P, "low end: p2_pct + 10"),
         ("q1_pct", _A | _B, "0", "", "", _Q),
         ("q2_pct", _A | _B, "0", "", "", _Q),
         ("q3_pct", _A, "-25", "", "", _Q),
@@ -195,8 +195,7 @@ _IEEE_FUNCTIONS = (
         ("p1_load_pct", _A | _B, "-20", "", "", _P),
         ("p2_load_pct", _A | _B, "-50", "-80", "-40", _P),
         ("p3_load_pct", _A | _B, "-100", "-100", "", _P),
-        ("q3_load_pct", _A, "25", "", "", _Q),
-        ("q3_load_pct", _B, "44", "", "", _Q),
+        ("q3_load_pct", _A | _B, "44", "", "", _Q, "the capability to inject is that of B in A too"),
     ),
     *(
         row
