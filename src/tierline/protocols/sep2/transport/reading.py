@@ -7,6 +7,7 @@ requests before them, so a fault is kept, not raised.
 import re
 from collections import deque
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Final
 
 import httptools
@@ -18,6 +19,11 @@ from tierline.protocols.sep2.transport.messages import HttpResponse, Peer, Rejec
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 _ONCE: Final = frozenset({"host", "content-length", "transfer-encoding", "content-type", "expect"})
 """Headers that make a message ambiguous when they come twice."""
+
+
+@lru_cache(maxsize=256)
+def _name(name: bytes) -> str:
+    return name.decode("latin-1").lower()
 
 
 class Phase(Enum):
@@ -98,7 +104,7 @@ class _Reader:
         self._count_head(len(name) + len(value) + 4)
         if self.phase is Phase.BODY:
             return
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")
+        key, text = _name(name), value.decode("latin-1").strip(" \t")
         if key not in self._headers:
             self._headers[key] = text
         elif key in _ONCE:

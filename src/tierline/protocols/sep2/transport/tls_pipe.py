@@ -63,6 +63,8 @@ class TlsPipe:
 
         Raises: ssl.SSLError when the records are bad.
         """
+        if not self._in.pending and not self._tls.pending():
+            return None  # spares the exception, once per request
         try:
             return self._tls.read(_RECORD)
         except ssl.SSLWantReadError:

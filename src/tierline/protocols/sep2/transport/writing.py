@@ -12,9 +12,7 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 def response_bytes(response: Response, *, epoch_s: int, head: bool = False, close: bool = False) -> bytes:
     """Write an answer; with `head` its body is left out, with `close` the peer is told not to ask again."""
-    lines = [status_line(response.status), _date(epoch_s)]
-    if response.body:
-        lines.append(f"Content-Type: {response.content_type}\r\n".encode("latin-1"))
+    lines = [_start(response.status, epoch_s, response.content_type if response.body else "")]
     if response.status != HTTPStatus.NO_CONTENT:  # forbidden on 204 (RFC 9110 8.6)
         lines.append(b"Content-Length: %d\r\n" % len(response.body))
     if response.location:
@@ -38,19 +36,16 @@ def request_bytes(method: str, path: str, host: str, headers: dict[str, str], bo
 
 
 @lru_cache(maxsize=64)
-def status_line(status: int) -> bytes:
-    """Write a status line; the reason phrase is needed by some clients."""
+def _start(status: int, epoch_s: int, content_type: str) -> bytes:
+    """Write what many answers of one second have in common; the reason phrase is needed by some clients."""
     try:
         phrase = HTTPStatus(status).phrase
     except ValueError:
         phrase = "Status"
-    return f"HTTP/1.1 {status} {phrase}\r\n".encode("ascii")
-
-
-@lru_cache(maxsize=4)
-def _date(epoch_s: int) -> bytes:
-    """Write the Date header (RFC 9110 6.6.1), once per second."""
-    return f"Date: {formatdate(epoch_s, usegmt=True)}\r\n".encode("ascii")
+    lines = [f"HTTP/1.1 {status} {phrase}\r\n", f"Date: {formatdate(epoch_s, usegmt=True)}\r\n"]
+    if content_type:
+        lines.append(f"Content-Type: {_clean(content_type)}\r\n")
+    return "".join(lines).encode("latin-1")
 
 
 def _header(name: str, value: str) -> bytes:
