@@ -242,11 +242,12 @@ def step(fleet: Fleet, v_pu: Floats, f_hz: float, p_available_w: Floats, dt_s: f
     np.minimum(available, 1.0, out=available)
     state.has_power = available >= fleet.nameplate.w_min_pu
     state.starting = state.service.ramp_pu <= 1.0
+    rested = ~state.service.in_service
     service.update(state.service, settings.service, v_pu, f_hz, state.has_power, dt_s)
     service.ramp(state.service, settings.service, dt_s)
     active = state.service.in_service & ~state.service.ceased
 
-    p_w = _wanted_pu(fleet, available, dt_s)
+    p_w = _wanted_pu(fleet, available, rested, dt_s)
     p_w *= active
     p_w *= settings.w_max_w
     q_var = _volt_var_pu(fleet, v_pu, dt_s)
@@ -265,7 +266,7 @@ def step(fleet: Fleet, v_pu: Floats, f_hz: float, p_available_w: Floats, dt_s: f
     return state
 
 
-def _wanted_pu(fleet: Fleet, available: Floats, dt_s: float) -> Floats:
+def _wanted_pu(fleet: Fleet, available: Floats, rested: Flags, dt_s: float) -> Floats:
     """Return the active power that sun, soft start, limit, set-point and ramp rate leave [pu of WMax]."""
     settings, state = fleet.settings, fleet.state
     target = np.where(settings.w_max_lim_pct_ena, settings.w_max_lim_pct, 100.0)
@@ -276,7 +277,7 @@ def _wanted_pu(fleet: Fleet, available: Floats, dt_s: float) -> Floats:
     per_step *= dt_s
     command = np.minimum(target, state.command_pu + per_step)
     np.maximum(command, state.command_pu - per_step, out=command)
-    np.copyto(command, target, where=~state.service.in_service)
+    np.copyto(command, target, where=rested)  # nothing to ramp from: it holds at once
     state.command_pu = command
     wanted = np.minimum(available, command)
     np.minimum(wanted, state.service.ramp_pu, out=wanted)
