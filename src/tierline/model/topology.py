@@ -4,24 +4,22 @@ Two rules. Every id is unique within its grid, so a reference needs no kind besi
 branch or between two nodes; the wire behind it conducts when every switch on it is closed.
 """
 
-from __future__ import annotations
-
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import Any, Self, TypeVar, get_type_hints
 
 from tierline.model.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from datetime import datetime
+from tierline.model.identity import DerId, GroupId
+from tierline.model.points import Label
 
 FORMAT = "tierline-grid-1"
 """The name and edition of the grid file format; another edition is refused."""
 
-LOCATION: Mapping[str, str] = {"privacy": "location"}
+LOCATION: Mapping[str, str] = {"privacy": Label.LOCATION}
 """Marks a field whose value tells where a customer is."""
 
 
@@ -263,13 +261,13 @@ class Grid:
         """Return lines, then transformers."""
         return *self.lines, *self.transformers
 
-    @staticmethod
-    def from_json(text: str) -> Grid:
+    @classmethod
+    def from_json(cls, text: str) -> Self:
         """Read a grid file.
 
         Raises: ConfigError naming the table, the row and the key at fault.
         """
-        return _read_grid(text)
+        return cls(**_read_tables(text))
 
     def to_json(self) -> str:
         """Write a grid file: one row a line, values that equal their default left out."""
@@ -285,12 +283,12 @@ class Grid:
 class Group:
     """A set of DERs that controls are aimed at."""
 
-    id: str
+    id: GroupId
     """Opaque and stable: it outlives names and says nothing about the place."""
     tier: Tier
     name: str
     """What operators call it."""
-    parent: str | None = None
+    parent: GroupId | None = None
     """The group above it in the same hierarchy."""
     element: str | None = None
     """The feeder, transformer or service point of the grid it stands for."""
@@ -303,8 +301,8 @@ class Membership:
     Bitemporal: a correction is a further row with a later `recorded_at`; no row is ever changed.
     """
 
-    der_id: str
-    group_id: str
+    der_id: DerId
+    group_id: GroupId
     valid_from: datetime
     """First instant at which it holds in the field (aware, UTC)."""
     valid_to: datetime | None
@@ -415,7 +413,7 @@ def _check_references(grid: Grid) -> None:
             )
 
 
-def _read_grid(text: str) -> Grid:
+def _read_tables(text: str) -> dict[str, Any]:  # Any: what each field of Grid holds
     try:
         data = json.loads(
             text, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeated_keys
@@ -430,7 +428,7 @@ def _read_grid(text: str) -> Grid:
     if unknown:
         raise ConfigError(f"grid file: unknown key {unknown[0]!r}")
     heads = {key: _read_value(data.get(key), str, f"grid file: {key}") for key in ("name", "source", "licence")}
-    return Grid(**heads, **{table: _read_rows(data.get(table, []), table) for table in _ROWS})  # type: ignore[arg-type]  # keys and row classes come from the table above
+    return heads | {table: _read_rows(data.get(table, []), table) for table in _ROWS}
 
 
 def _refuse_constant(name: str) -> None:
