@@ -12,7 +12,6 @@ from lxml import etree
 
 from tierline.model.errors import PeerError
 from tierline.protocols.sep2.codec import CSIP, Dialect, Limits, parse, render, render_fragment, render_list
-from tierline.protocols.sep2.codec.kinds import encoder_of
 from tierline.protocols.sep2.resources import (
     ROOTS,
     ActivePower,
@@ -44,7 +43,6 @@ from tierline.protocols.sep2.resources import (
     Time,
 )
 from tierline.protocols.sep2.resources.registry import item_name
-from tierline.protocols.sep2.resources.rows import Bitmap, HexText, Integer, Text
 
 _SPEC = importlib.util.spec_from_file_location("sep_strategies", Path(__file__).with_name("sep_strategies.py"))
 sep_strategies = importlib.util.module_from_spec(_SPEC)
@@ -417,17 +415,15 @@ def test_attributes_are_escaped():
     assert etree.fromstring(text).get("href") == '/a"b&c<d\n'
 
 
-@pytest.mark.parametrize(
-    ("kind", "value", "text"),
-    [
-        (Integer("Int8", -128, 127), -128, "-128"),
-        (Bitmap("HexBinary32", 8), 0x12, "00000012"),
-        (HexText("mRIDType", 4), "00AF", "00AF"),
-        (Text("String32", 32), "<\r>", "&lt;&#13;&gt;"),
-    ],
-)
-def test_kinds_are_written_at_full_width(kind, value, text):
-    assert encoder_of(kind)(value) == text
+def test_hexadecimal_is_written_at_full_width_in_upper_case():
+    text = render(control(device_category=0x1F, response_required=3))
+    assert b"<deviceCategory>0000001F</deviceCategory>" in text
+    assert b'responseRequired="03"' in text
+
+
+def test_a_carriage_return_survives():
+    program = DERProgram(mrid=MRID, primacy=1, description="a\r\nb\tc")
+    assert parse(render(program)) == program
 
 
 # hostile input

@@ -1,14 +1,13 @@
-"""Text to Python value and back, one pair of functions per kind; bounds are checked both ways."""
+"""Text to Python value and back, once per kind; bounds are checked both ways."""
 
 import re
 from collections.abc import Callable
-from typing import Any, Final, Never, assert_never
+from typing import Final, Never, assert_never
 
 from tierline.protocols.sep2.codec.dialect import Dialect
 from tierline.protocols.sep2.resources.rows import Bitmap, Boolean, HexText, Integer, Kind, Text
 
 Decode = Callable[[str], object]
-Encode = Callable[[Any], str]  # Any: each encoder takes the type of its own kind, which the rows pair with the field
 
 _HEX_DIGITS: Final = "0123456789abcdefABCDEF"
 _UPPER_HEX_DIGITS: Final = "0123456789ABCDEF"
@@ -121,72 +120,42 @@ def _text_decoder(kind: Text) -> Decode:
     return decode
 
 
-def encoder_of(kind: Kind, start: str = "", end: str = "") -> Encode:
-    """Make the function that writes one kind between a start and an end, escaped for text and attributes alike.
+def source_of(kind: Kind) -> tuple[list[str], str]:
+    """Give the lines that check a value `x` of one kind, and the text that writes it within an f-string.
 
-    Raises: the function raises ValueError: an invalid value of our own is a bug, and must not reach a peer.
+    Bounds are checked on the way out too: an invalid value of our own is a bug, and must not reach a peer.
     """
     match kind:
         case Integer():
-            return _integer_encoder(kind, start, end)
+            return [_check(f"not {kind.low} <= x <= {kind.high}", kind)], "{x:d}"
         case Bitmap():
-            return _bitmap_encoder(kind, start, end)
+            return [_check(f"not 0 <= x <= {kind.high}", kind)], f"{{x:0{kind.digits}X}}"
         case HexText():
-            return _hex_text_encoder(kind, start, end)
+            return [_check(f"len(x) != {kind.digits} or x.strip({_UPPER_HEX_DIGITS!r})", kind)], "{x}"
         case Boolean():
-            return _boolean_encoder(start, end)
+            return [], "{'true' if x else 'false'}"
         case Text():
-            return _text_encoder(kind, start, end)
+            length = [] if kind.max_length is None else [_check(f"len(x) > {kind.max_length}", kind)]
+            return [*length, "if is_special(x): x = escape(x)"], "{x}"
         case _:
             assert_never(kind)
 
 
-def _invalid(value: object, kind: Kind) -> Never:
-    raise ValueError(f"{value!r} is no valid {kind.name}")
+def _check(condition: str, kind: Kind) -> str:
+    return f"if {condition}: invalid(x, {kind.name!r})"
 
 
-def _integer_encoder(kind: Integer, start: str, end: str) -> Encode:
-    low, high = kind.low, kind.high
+def invalid(value: object, kind: str) -> Never:
+    """Refuse to write a value.
 
-    def encode(value: int) -> str:
-        return f"{start}{value:d}{end}" if low <= value <= high else _invalid(value, kind)
-
-    return encode
-
-
-def _bitmap_encoder(kind: Bitmap, start: str, end: str) -> Encode:
-    width, high = kind.digits, kind.high
-
-    def encode(value: int) -> str:
-        return f"{start}{value:0{width}X}{end}" if 0 <= value <= high else _invalid(value, kind)
-
-    return encode
+    Raises: ValueError always.
+    """
+    raise ValueError(f"{value!r} is no valid {kind}")
 
 
-def _hex_text_encoder(kind: HexText, start: str, end: str) -> Encode:
-    width = kind.digits
-
-    def encode(value: str) -> str:
-        valid = len(value) == width and not value.strip(_UPPER_HEX_DIGITS)
-        return f"{start}{value}{end}" if valid else _invalid(value, kind)
-
-    return encode
-
-
-def _boolean_encoder(start: str, end: str) -> Encode:
-    texts = f"{start}false{end}", f"{start}true{end}"
-    return lambda value: texts[value is True]
-
-
-def _text_encoder(kind: Text, start: str, end: str) -> Encode:
-    longest = kind.max_length
-
-    def encode(value: str) -> str:
-        if longest is not None and len(value) > longest:
-            _invalid(value, kind)
-        return f"{start}{escape(value) if _SPECIAL.search(value) else value}{end}"
-
-    return encode
+def is_special(text: str) -> bool:
+    """Tell whether a text holds characters that XML must see as references, or cannot hold at all."""
+    return _SPECIAL.search(text) is not None
 
 
 def escape(text: str) -> str:
