@@ -140,6 +140,20 @@ def test_loss_and_delay_cost_time_but_no_bytes(bench):
     assert bench.faults == {Fault.LOSS: 2, Fault.DELAY: 2}
 
 
+def test_bytes_do_not_overtake_those_that_are_held_back(bench):
+    async def calling(node):
+        reader, writer = await node.network.open_tcp("b", 11111)
+        bench.world.links.set_weather("a", "b", LinkFaults(delay=1.0, held_back_s=(10, 20)))
+        writer.write(b"first")
+        bench.world.links.set_weather("a", "b", None)
+        writer.write(b"second")
+        assert await reader.readexactly(5) == b"first"
+        assert 11 < node.clock.deadline() < 23
+        assert await reader.readexactly(6) == b"second"
+
+    bench.run(calling)
+
+
 def test_a_connection_breaks_at_both_ends(bench):
     bench.world.links.set_weather("a", "b", LinkFaults(reset=1.0))
 
@@ -301,7 +315,8 @@ def test_a_reader_that_pauses_keeps_the_bytes(bench):
         far = bench.protocols[0].transport
         far.pause_reading()
         assert not far.is_reading()
-        writer.write(b"hello")
+        for piece in (b"he", b"ll", b"o"):
+            writer.write(piece)
         await node.clock.sleep(10)
         assert bench.protocols[0].heard == []
         far.resume_reading()

@@ -431,6 +431,24 @@ def test_a_store_lasts_and_takes_its_time():
     assert shown == [([1], True), ([1, 2], True)]
 
 
+def test_a_crash_may_cost_the_end_of_a_file_that_was_appended_to():
+    found = []
+
+    async def main(node):
+        if node.life > 1:
+            found.append(node.files.read("log"))
+        node.files.write("log", b"")
+        node.files.append("log", b"x" * 1000)
+        await asyncio.Event().wait()
+
+    with World(1) as world:
+        world.node("a", main)
+        for _ in range(10):
+            world.run(hours=1)
+            world.crash("a", down_s=60)
+    assert len({len(content) for content in found}) > 5
+
+
 def test_a_callback_of_a_dead_node_is_refused_without_fuss():
     written = []
 
