@@ -80,8 +80,12 @@ class Serving:
         default_factory=lambda: defaultdict(dict)
     )
     infos: dict[tuple[DerId, DerInfoKind], DerInfoRecord] = field(default_factory=dict)
+    responses_of: dict[DerId, dict[tuple[Mrid, ResponseStatus], ResponseRecord]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
     mirrors: dict[str, MirrorUsagePointRecord] = field(default_factory=dict)
     """By mup_id."""
+    mirrors_of: dict[DerId, dict[str, MirrorUsagePointRecord]] = field(default_factory=lambda: defaultdict(dict))
     latest: dict[tuple[DerId, str, int], ReadingRecord] = field(default_factory=dict)
     """The newest reading by DER, point and phase."""
     switches: dict[int, bool] = field(default_factory=dict)
@@ -187,11 +191,13 @@ class Serving:
                 self.versions[f"program:{record.program}"] += 1
             case ResponseRecord():
                 self.responses[record.mrid][record.der_id, record.status] = record
+                self.responses_of[record.der_id][record.mrid, record.status] = record
             case DerInfoRecord():
                 self.infos[record.der_id, record.kind] = record
                 self.versions[f"device:{record.der_id}"] += 1
             case MirrorUsagePointRecord():
                 self.mirrors[record.mup_id] = record
+                self.mirrors_of[record.der_id][record.mup_id] = record
                 self.versions[f"device:{record.der_id}"] += 1
             case ReadingRecord():
                 key = (record.reading.der_id, record.reading.point, int(record.reading.phase))
@@ -233,11 +239,13 @@ class Serving:
         match record:
             case MirrorUsagePointRecord():
                 self.mirrors.pop(record.mup_id, None)
+                self.mirrors_of[record.der_id].pop(record.mup_id, None)
                 self.versions[f"device:{record.der_id}"] += 1
             case ControlRecord():
                 self.programs[record.program].controls.pop(record.mrid, None)
                 self.program_of_control.pop(record.mrid, None)
-                self.responses.pop(record.mrid, None)
+                for der_id, status in self.responses.pop(record.mrid, {}):
+                    self.responses_of[der_id].pop((record.mrid, status), None)
                 self.versions[f"program:{record.program}"] += 1
             case _:
                 raise AssertionError(f"{type(record).__name__} records are never deleted")

@@ -1,0 +1,363 @@
+"""The follower at work: one DER, its device below, its servers above, and the machine that decides.
+
+The machine is pure; this is its shell. One task owns it and carries its effects out in the durable order; the walks, the
+measuring, the posting of Responses and of readings are tasks of their own that only hand events in or empty what is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import structlog
+
+from tierline.engine.arbitration import Ratings
+from tierline.engine.following.obey import (
+    Apply,
+    DerChanged,
+    Obey,
+    ObeyEvent,
+    ObeyRules,
+    Persist,
+    Persisted,
+    Seen,
+    Tick,
+    WriteDone,
+    WriteFailed,
+)
+from tierline.model.control import Setpoints
+from tierline.model.errors import Forbidden, LinkError, PeerError, Unsupported
+from tierline.model.points import POINTS
+from tierline.model.records import FollowedEventRecord, FollowedProgramsRecord, OutboxRecord
+from tierline.model.telemetry import Phase, Reading
+from tierline.node.supervise import supervise
+from tierline.node.waiting import within
+from tierline.operations.following.buffer import ReadingBuffer
+from tierline.operations.following.outbox import Outbox, as_response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from tierline.engine.following.obey import ObeyEffect
+    from tierline.model.identity import ChannelId, DerId, Lfdi, PartyId
+    from tierline.model.parties import Channel, ChannelMode
+    from tierline.model.records import BufferedReadingRecord
+    from tierline.model.telemetry import Alarm
+    from tierline.ports import Clock, DeviceFacts, Northbound, Random, Southbound, Store
+
+log = structlog.get_logger(__name__)
+
+REPORTED = ("w", "var", "hz", "v_an", "v_bn", "v_cn", "v_ln", "v_ll")
+"""What is mirrored of what is measured. Source: CSIP 2.1 G23, table 2."""
+
+_BATCH = 500
+"""Readings in one delivery."""
+
+_STATUS = ("inverter_status", "operational_mode", "connect_status", "local_control_mode")
+
+
+class Server(Protocol):
+    """A north link and what it learned about the pace its server wants."""
+
+    @property
+    def link(self) -> Northbound:
+        """The link itself."""
+        ...
+
+    @property
+    def poll_s(self) -> float:
+        """Civil seconds between walks."""
+        ...
+
+    @property
+    def post_s(self) -> float:
+        """Civil seconds between posts of readings."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Self:
+    """Who this follower is."""
+
+    der_id: DerId
+    lfdi: Lfdi
+    party: PartyId
+    channels: tuple[Channel, ...]
+    mode: ChannelMode
+    supersede_code: Literal["7", "14"]
+    measure_s: float
+    """Civil seconds between measurements."""
+    owner_limits: Setpoints = field(default_factory=Setpoints)
+    phase_s: float = 0.0
+    """Where in its polling interval this follower walks, so that many do not come at once."""
+
+
+class Follower:
+    """One DER that follows."""
+
+    def __init__(
+        self,
+        *,
+        me: Self,
+        south: Southbound,
+        servers: Mapping[ChannelId, Server],
+        store: Store,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        self._me = me
+        self._south = south
+        self._servers = servers
+        self._store = store
+        self._clock = clock
+        self._random = random
+        self._outbox = Outbox(store)
+        self._buffer = ReadingBuffer(store, me.party, list(servers))
+        self._events: deque[ObeyEvent] = deque()
+        self._awake = asyncio.Event()
+        self._to_post = {channel: asyncio.Event() for channel in servers}
+        self._walked = {channel: asyncio.Event() for channel in servers}
+        self._order: asyncio.Queue[Apply] = asyncio.Queue(maxsize=1)
+        self._obey: Obey | None = None
+        self._facts: DeviceFacts | None = None
+        self._status: dict[str, Decimal | int] = {}
+
+    @property
+    def obey(self) -> Obey | None:
+        """The machine, once the device is known."""
+        return self._obey
+
+    @property
+    def walked(self) -> bool:
+        """Whether every channel was heard at least once since the start."""
+        return all(event.is_set() for event in self._walked.values())
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(supervise("device", self._device, self._clock, self._random, last_pause_s=60.0))
+                group.create_task(supervise("obey", self._obeying, self._clock, self._random, last_pause_s=30.0))
+                group.create_task(self._writing())
+                for channel in self._servers:
+                    for name, work in (
+                        ("walk", self._walking),
+                        ("respond", self._responding),
+                        ("report", self._reporting),
+                    ):
+                        group.create_task(
+                            supervise(
+                                name,
+                                _bound(work, channel),
+                                self._clock,
+                                self._random,
+                                last_pause_s=60.0,
+                                channel=channel,
+                                lfdi=self._me.lfdi,
+                            )
+                        )
+        finally:
+            await self._south.close()
+            for server in self._servers.values():
+                await server.link.close()
+
+    # --- the device ------------------------------------------------------------------------------------------------
+
+    async def _device(self) -> None:
+        """Find out what the device is, then measure it for ever; after a failure find out again."""
+        facts = await self._south.discover()
+        self._take_facts(facts)
+        while True:
+            due = self._clock.now() + timedelta(seconds=self._me.measure_s)
+            values, alarms = await self._south.measure()
+            await self._take_measurement(values, alarms, self._clock.now())
+            await self._clock.sleep_until(due)
+
+    def _take_facts(self, facts: DeviceFacts) -> None:
+        self._facts = facts
+        ratings = Ratings(set_max_w=Decimal(facts.settings.get("set_max_w", facts.nameplate.get("rtg_max_w", 0))))
+        if self._obey is None:
+            rules = ObeyRules(
+                der_id=self._me.der_id,
+                lfdi=self._me.lfdi,
+                party=self._me.party,
+                channels=self._me.channels,
+                mode=self._me.mode,
+                supported=facts.functions,
+                ratings=ratings,
+                supersede_code=self._me.supersede_code,
+                owner_limits=self._me.owner_limits,
+            )
+            self._obey = Obey.restore(
+                rules,
+                self._random.between,
+                programs=self._store.load(FollowedProgramsRecord),
+                events=self._store.load(FollowedEventRecord),
+            )
+            log.info("device_found", lfdi=self._me.lfdi, model=facts.model, functions=sorted(facts.functions))
+            self._hand_in(Tick())
+        else:
+            # It was away: what it holds now is not known, so everything is compared and written again where it differs.
+            self._hand_in(DerChanged(supported=facts.functions, ratings=ratings))
+
+    async def _take_measurement(
+        self, values: Sequence[tuple[str, int, int, int]], alarms: Sequence[Alarm], now: datetime
+    ) -> None:
+        measured = {point for point, *_ in values}
+        wanted = [point for point in REPORTED if point in measured]
+        readings = [
+            Reading(
+                der_id=self._me.der_id,
+                point=point,
+                value=value,
+                power_of_ten=power,
+                time=now.replace(microsecond=0),
+                phase=Phase(phase),
+            )
+            for point, phase, value, power in values
+            if point in wanted
+        ]
+        self._status = {point: value for point, _, value, _ in values if point in _STATUS}
+        self._status["alarm_status"] = 0 if not alarms else sum(_alarm_bit(alarm.point) for alarm in alarms)
+        given_up = await self._buffer.add(readings)
+        if given_up:
+            log.warning("readings_given_up", lfdi=self._me.lfdi, count=given_up)
+
+    # --- obeying ----------------------------------------------------------------------------------------------------
+
+    def _hand_in(self, event: ObeyEvent) -> None:
+        self._events.append(event)
+        self._awake.set()
+
+    async def _obeying(self) -> None:
+        """Feed the machine and carry out its effects, one event after the other."""
+        while True:
+            obey = self._obey
+            if obey is None or not self._events:
+                wake_at = None if obey is None else obey.wake_at()
+                self._awake.clear()
+                if not self._events or obey is None:
+                    await within(self._clock, wake_at, self._awake.wait())
+                if obey is None:
+                    continue
+            event = self._events.popleft() if self._events else Tick()
+            for effect in obey.handle(event, self._clock.now()):
+                await self._carry_out(effect)
+
+    async def _carry_out(self, effect: ObeyEffect) -> None:
+        match effect:
+            case Persist():
+                await self._persist(effect)
+                self._events.appendleft(Persisted(sequence=effect.sequence))
+            case Apply():
+                await self._order.put(effect)
+
+    async def _persist(self, effect: Persist) -> None:
+        """Write it down, however long the store takes to be able to: nothing goes on before."""
+        pause_s = 1.0
+        while True:
+            try:
+                await self._store.commit(effect.put, effect.delete)
+            except LinkError as error:
+                log.warning("store_refused", why=str(error), again_in_s=pause_s)
+                await self._clock.sleep(pause_s)
+                pause_s = min(2 * pause_s, 60.0)
+            else:
+                break
+        self._outbox.add(record for record in effect.put if isinstance(record, OutboxRecord))
+        for response in effect.responses:
+            log.info("response_due", mrid=response.mrid, status=response.status, lfdi=self._me.lfdi)
+        for to_post in self._to_post.values():
+            to_post.set()
+
+    async def _writing(self) -> None:
+        """Write to the device what the machine orders, and tell it what came of it."""
+        while True:
+            order = await self._order.get()
+            try:
+                held = await self._south.apply(order.setpoints, ramp_time_s=order.ramp_time_s)
+            except (LinkError, PeerError, Unsupported) as error:
+                log.warning("write_failed", lfdi=self._me.lfdi, why=str(error))
+                self._hand_in(WriteFailed(sequence=order.sequence, reason=str(error)))
+            else:
+                log.info("applied", lfdi=self._me.lfdi, setpoints=list(order.setpoints), writes=held.writes)
+                self._hand_in(WriteDone(sequence=order.sequence, read_back=held.setpoints))
+
+    # --- the servers ------------------------------------------------------------------------------------------------
+
+    async def _walking(self, channel: ChannelId) -> None:
+        """Walk the whole tree, at the pace the server wants, each follower at its own phase."""
+        server = self._servers[channel]
+        while True:
+            seen = await server.link.walk()
+            self._hand_in(Seen(walk=replace(seen, channel=channel)))
+            if not self._walked[channel].is_set():
+                self._walked[channel].set()
+                log.info("walked", channel=channel, lfdi=self._me.lfdi, programs=len(seen.programs))
+            self._to_post[channel].set()
+            await self._clock.sleep_until(_next_phase(self._clock.now(), server.poll_s, self._me.phase_s))
+
+    async def _responding(self, channel: ChannelId) -> None:
+        """Post Responses, the oldest first; one that is refused for good is struck out and logged."""
+        link = self._servers[channel].link
+        await self._walked[channel].wait()
+        while True:
+            record = self._outbox.first(channel)
+            if record is None:
+                self._to_post[channel].clear()
+                await self._to_post[channel].wait()
+                continue
+            try:
+                await link.respond(as_response(record))
+            except (PeerError, Forbidden) as error:
+                log.warning("response_refused", mrid=record.mrid, status=record.status, why=str(error))
+            await self._outbox.done(record, self._clock.now())
+
+    async def _reporting(self, channel: ChannelId) -> None:
+        """Post what the device is and does, and the readings that wait."""
+        server = self._servers[channel]
+        await self._walked[channel].wait()
+        while True:
+            if self._facts is not None:
+                await server.link.describe(self._facts, self._status, self._clock.now())
+                await self._deliver(channel)
+            await self._clock.sleep_until(_next_phase(self._clock.now(), server.post_s, self._me.phase_s))
+
+    async def _deliver(self, channel: ChannelId) -> None:
+        while True:
+            waiting: list[BufferedReadingRecord] = self._buffer.first(channel, _BATCH)
+            if not waiting:
+                return
+            await self._servers[channel].link.report([record.reading for record in waiting])
+            await self._buffer.done(channel, waiting)
+
+
+class _Bound(Protocol):
+    async def __call__(self) -> None: ...
+
+
+class _Work(Protocol):
+    async def __call__(self, channel: ChannelId, /) -> None: ...
+
+
+def _bound(work: _Work, channel: ChannelId) -> _Bound:
+    async def run() -> None:
+        await work(channel)
+
+    return run
+
+
+def _next_phase(now: datetime, interval_s: float, phase_s: float) -> datetime:
+    """Give the next time that lies at our phase of the interval."""
+    since = (now.timestamp() - phase_s) % interval_s
+    return now + timedelta(seconds=interval_s - since)
+
+
+def _alarm_bit(point: str) -> int:
+    alarm = POINTS[point].alarm
+    return 0 if alarm is None else alarm.value

@@ -1,0 +1,60 @@
+"""Responses on their way up: kept with the state that caused them, posted in order, each once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tierline.model.programs import Response
+from tierline.model.records import OutboxRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from tierline.model.identity import ChannelId
+    from tierline.ports import Store
+
+
+class Outbox:
+    """The Responses of one node that were not acknowledged yet, by channel, the oldest first."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        waiting = [record for record in store.load(OutboxRecord) if record.posted_at is None]
+        self._waiting: dict[ChannelId, list[OutboxRecord]] = {}
+        for record in sorted(waiting, key=lambda item: (item.created_at, item.mrid, item.status)):
+            self._waiting.setdefault(record.channel, []).append(record)
+
+    def add(self, records: Iterable[OutboxRecord]) -> None:
+        """Take over what has just been made durable."""
+        for record in records:
+            self._waiting.setdefault(record.channel, []).append(record)
+
+    def first(self, channel: ChannelId) -> OutboxRecord | None:
+        """Give the oldest Response of a channel."""
+        waiting = self._waiting.get(channel)
+        return waiting[0] if waiting else None
+
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    async def done(self, record: OutboxRecord, now: datetime) -> None:
+        """Strike out a Response that its server has acknowledged, or refused for good.
+
+        Raises: LinkError when that cannot be written down; the Response is posted again then, as the same one.
+        """
+        await self._store.commit([replace(record, posted_at=now)])
+        self._waiting[record.channel].remove(record)
+
+
+def as_response(record: OutboxRecord) -> Response:
+    """Give the Response a record stands for."""
+    return Response(
+        mrid=record.mrid,
+        der_id=record.der_id,
+        lfdi=record.lfdi,
+        status=record.status,
+        created_at=record.created_at,
+        channel=record.channel,
+    )

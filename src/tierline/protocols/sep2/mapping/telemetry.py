@@ -1,0 +1,197 @@
+"""Readings: canonical points to ReadingType and back; values keep the wire's integer and power of ten.
+
+Source: IEEE 2030.5-2018, UomType, KindType, PhaseCode, FlowDirectionType; IEEE 1547.1 mapping of monitoring.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tierline.model.errors import PeerError
+from tierline.model.identity import DerId, Lfdi, Mrid
+from tierline.model.telemetry import Phase, Qualifier, Quality, Reading
+from tierline.protocols.sep2.resources import metering
+from tierline.protocols.sep2.resources.objects import DateTimeInterval
+
+ELECTRICITY = 1
+"""CommodityType: electricity secondary metered."""
+INDICATING = 12
+"""AccumulationBehaviourType: an instantaneous value."""
+CUMULATIVE = 9
+FORWARD = 1
+REVERSE = 19
+"""FlowDirectionType: delivered by the device, so that generation is positive."""
+POWER = 37
+ENERGY = 12
+ALL_PHASES = 224
+"""PhaseCode ABC."""
+
+
+@dataclass(frozen=True, slots=True)
+class PointType:
+    """How one point is described in a ReadingType."""
+
+    point: str
+    uom: int
+    kind: int | None
+    flow: int
+    phase: int
+    accumulation: int = INDICATING
+
+
+POINT_TYPES: tuple[PointType, ...] = (
+    PointType("w", 38, POWER, REVERSE, 0),
+    PointType("var", 63, POWER, REVERSE, 0),
+    PointType("va", 61, POWER, REVERSE, 0),
+    PointType("hz", 33, None, FORWARD, 0),
+    PointType("a", 5, None, FORWARD, 0),
+    PointType("v_ln", 29, None, FORWARD, 0),
+    PointType("v_ll", 29, None, FORWARD, ALL_PHASES),
+    PointType("v_an", 29, None, FORWARD, Phase.AN),
+    PointType("v_bn", 29, None, FORWARD, Phase.BN),
+    PointType("v_cn", 29, None, FORWARD, Phase.CN),
+    PointType("v_ab", 29, None, FORWARD, Phase.AB),
+    PointType("v_bc", 29, None, FORWARD, Phase.BC),
+    PointType("v_ca", 29, None, FORWARD, Phase.CA),
+    PointType("w_a", 38, POWER, REVERSE, Phase.A),
+    PointType("w_b", 38, POWER, REVERSE, Phase.B),
+    PointType("w_c", 38, POWER, REVERSE, Phase.C),
+    PointType("var_a", 63, POWER, REVERSE, Phase.A),
+    PointType("var_b", 63, POWER, REVERSE, Phase.B),
+    PointType("var_c", 63, POWER, REVERSE, Phase.C),
+    PointType("wh_generated", 72, ENERGY, REVERSE, 0, CUMULATIVE),
+    PointType("wh_absorbed", 72, ENERGY, FORWARD, 0, CUMULATIVE),
+)
+"""Every point that can be mirrored."""
+
+BY_POINT = {row.point: row for row in POINT_TYPES}
+_BY_TYPE = {(row.uom, row.phase, row.flow if row.uom == 72 else None): row.point for row in POINT_TYPES}
+
+MIRRORED_DER = 0x0049
+"""roleFlags: a mirror (bit 0) of a DER (bit 3) behind a submeter (bit 6)."""
+
+
+def mirror_mrid(lfdi: Lfdi, point: str, pen: int) -> Mrid:
+    """Give the mRID of a DER's mirror (empty point) or of one of its meter readings: the same after every restart."""
+    digest = hashlib.sha256(f"mup/{lfdi}/{point}".encode()).hexdigest()
+    return Mrid(f"{digest[:24].upper()}{pen:08X}")
+
+
+def reading_type(point: str, power_of_ten: int) -> metering.ReadingType:
+    """Describe a point."""
+    row = BY_POINT[point]
+    return metering.ReadingType(
+        accumulation_behaviour=row.accumulation,
+        commodity=ELECTRICITY,
+        data_qualifier=Qualifier.INSTANTANEOUS.value,
+        flow_direction=row.flow,
+        kind=row.kind,
+        phase=row.phase,
+        power_of_ten_multiplier=power_of_ten,
+        uom=row.uom,
+    )
+
+
+def point_of(kind: metering.ReadingType) -> str:
+    """Find the point a ReadingType describes.
+
+    Raises: PeerError for a quantity that is not read here.
+    """
+    if kind.uom is None:
+        raise PeerError("uom is missing: what is measured?", path="MirrorMeterReading/ReadingType/uom")
+    flow = kind.flow_direction if kind.uom == 72 else None
+    point = _BY_TYPE.get((kind.uom, kind.phase or 0, flow))
+    if point is None:
+        raise PeerError(
+            f"uom {kind.uom} with phase {kind.phase or 0} is not read here", path="MirrorMeterReading/ReadingType"
+        )
+    return point
+
+
+def write_readings(lfdi: Lfdi, point: str, readings: list[Reading], pen: int) -> metering.MirrorMeterReading:
+    """Write readings of one point as one MirrorMeterReading with one set."""
+    first = readings[0]
+    power = min(reading.power_of_ten for reading in readings)
+    start = int(first.time.timestamp())
+    end = max(int(reading.time.timestamp()) + reading.duration_s for reading in readings)
+    series = mirror_mrid(lfdi, point, pen)
+    digest = hashlib.sha256(f"{series}/{start}".encode()).hexdigest()
+    return metering.MirrorMeterReading(
+        mrid=series,
+        mirror_reading_sets=(
+            metering.MirrorReadingSet(
+                mrid=Mrid(f"{digest[:24].upper()}{pen:08X}"),
+                time_period=DateTimeInterval(duration=end - start, start=start),
+                readings=tuple(
+                    metering.Reading(
+                        quality_flags=reading.quality.value,
+                        time_period=DateTimeInterval(duration=reading.duration_s, start=int(reading.time.timestamp())),
+                        value=reading.value * 10 ** (reading.power_of_ten - power),
+                        local_id=index,
+                    )
+                    for index, reading in enumerate(readings)
+                ),
+            ),
+        ),
+        reading_type=reading_type(point, power),
+    )
+
+
+def read_readings(
+    meter: metering.MirrorMeterReading, kind: metering.ReadingType, der: DerId
+) -> list[tuple[Mrid, Reading]]:
+    """Read all readings of a MirrorMeterReading, by set and localID.
+
+    Raises: PeerError for a reading without a value or a time.
+    """
+    point = point_of(kind)
+    found = _of_sets(meter)
+    if meter.reading is not None:
+        found.append((meter.reading, None))
+    readings = []
+    for reading, period in found:
+        when = reading.time_period or period
+        if reading.value is None or when is None:
+            missing = "value" if reading.value is None else "timePeriod"
+            raise PeerError(f"{missing} is missing", path="MirrorMeterReading/Reading")
+        readings.append(
+            (
+                meter.mrid,
+                Reading(
+                    der_id=der,
+                    point=point,
+                    value=reading.value,
+                    power_of_ten=kind.power_of_ten_multiplier or 0,
+                    time=datetime.fromtimestamp(when.start, UTC),
+                    duration_s=when.duration,
+                    phase=_phase(kind.phase),
+                    qualifier=_qualifier(kind.data_qualifier),
+                    quality=Quality((reading.quality_flags or 0) & 0x7F),
+                ),
+            )
+        )
+    return readings
+
+
+def _of_sets(meter: metering.MirrorMeterReading) -> list[tuple[metering.Reading, DateTimeInterval | None]]:
+    found: list[tuple[metering.Reading, DateTimeInterval | None]] = []
+    for one in sorted(meter.mirror_reading_sets, key=lambda item: item.time_period.start):
+        ordered = sorted(one.readings, key=lambda reading: reading.local_id or 0)
+        found += [(reading, one.time_period if len(ordered) == 1 else None) for reading in ordered]
+    return found
+
+
+def _phase(code: int | None) -> Phase:
+    try:
+        return Phase(code or 0)
+    except ValueError:
+        return Phase.NONE
+
+
+def _qualifier(code: int | None) -> Qualifier:
+    try:
+        return Qualifier(code or 0)
+    except ValueError as error:
+        raise PeerError(f"{code} is no data qualifier that is read here", path="ReadingType/dataQualifier") from error

@@ -1,0 +1,274 @@
+"""The server, sans-IO: a request and the time in, an answer out; what must be durable first is awaited.
+
+One rule above all: the device is that of the certificate of this very connection. Whatever it may not see answers exactly
+as what does not exist.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import structlog
+
+from tierline.model.errors import Conflict, Forbidden, LinkError, PeerError
+from tierline.model.parties import Principal, Role
+from tierline.model.programs import ResponseStatus
+from tierline.operations.serving import registry, telemetry
+from tierline.protocols.sep2.codec import parse, render
+from tierline.protocols.sep2.hrefs import Href, PageQuery, Place, parse_path, parse_query
+from tierline.protocols.sep2.mapping.telemetry import read_readings
+from tierline.protocols.sep2.resources import exchange, metering
+from tierline.protocols.sep2.transport import Response
+from tierline.protocols.sep2.views import INFO_TYPES, RESPONSES, info_kind, response_id
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from tierline.model.identity import Lfdi
+    from tierline.model.records import DerInfoKind, EndDeviceRecord, MirrorUsagePointRecord
+    from tierline.operations.serving.state import Serving
+    from tierline.protocols.sep2.transport import Request
+    from tierline.protocols.sep2.views import Views
+
+log = structlog.get_logger(__name__)
+
+_READ = ("GET", "HEAD")
+_KNOWN = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE"})
+_WRITES: dict[Place, tuple[str, ...]] = {
+    Place.DEVICE_INFORMATION: ("PUT",),
+    Place.DER_CAPABILITY: ("PUT",),
+    Place.DER_SETTINGS: ("PUT",),
+    Place.DER_STATUS: ("PUT",),
+    Place.DER_AVAILABILITY: ("PUT",),
+    Place.END_DEVICE_LIST: ("POST",),
+    Place.MIRROR_USAGE_POINT_LIST: ("POST",),
+    Place.MIRROR_USAGE_POINT: ("PUT", "POST", "DELETE"),
+    Place.RESPONSE_LIST: ("POST",),
+}
+"""What may be done besides reading. Source: IEEE 2030.5-2018 annex A."""
+
+_XML = ("application/sep+xml", "application/xml", "text/xml")
+_MISSING = Response(status=404)
+
+INVALID_FORMAT, INVALID_VALUE = 0, 1
+"""Error.reasonCode."""
+
+
+class Sep2Server:
+    """The south face of a serving node."""
+
+    def __init__(self, serving: Serving, views: Views) -> None:
+        self._serving = serving
+        self._views = views
+
+    def knows(self, lfdi: Lfdi) -> bool:
+        """Tell whether a certificate stands for a DER that is let in now."""
+        return registry.device_of(self._serving, lfdi) is not None
+
+    def handle(self, request: Request, now: datetime) -> Response | Awaitable[Response]:
+        """Answer one request; reading answers at once."""
+        if request.method not in _KNOWN:
+            return Response(status=501)
+        device = registry.device_of(self._serving, request.peer.lfdi)
+        if device is None:
+            log.info("peer_unknown", lfdi=request.peer.lfdi, path=request.path)
+            return _MISSING
+        self._serving.last_seen[device.der_id] = now.timestamp()
+        href = parse_path(request.path)
+        if href is None or (href.der is not None and href.der != device.der_id):
+            return _MISSING
+        if request.method in _READ:
+            return self._read(request, href, device, now)
+        allowed = _WRITES.get(href.place, ())
+        if request.method not in allowed:
+            return Response(status=405, allow=(*_READ, *allowed))
+        if request.method != "DELETE" and not _is_xml(request.headers.get("content-type", "")):
+            return Response(status=415)
+        return self._write(request, href, device, now)
+
+    def _read(self, request: Request, href: Href, device: EndDeviceRecord, now: datetime) -> Response:
+        if not _accepts(request.headers.get("accept", "")):
+            return Response(status=406)
+        try:
+            query = parse_query(request.query) if request.query else _FIRST
+        except PeerError as error:
+            return refusal(400, INVALID_VALUE, error)
+        body = self._views.body(href, query, device, now)
+        return _MISSING if body is None else Response(status=200, body=body)
+
+    async def _write(self, request: Request, href: Href, device: EndDeviceRecord, now: datetime) -> Response:
+        principal = Principal(party=device.party, role=Role.DEVICE, name=request.peer.lfdi, lfdi=request.peer.lfdi)
+        try:
+            kind = info_kind(href.place)
+            if kind is not None:
+                return await self._put_info(principal, device, href, kind, request.body)
+            match href.place, request.method:
+                case Place.RESPONSE_LIST, _ if href.set == RESPONSES:
+                    return await self._respond(principal, device, request, now)
+                case Place.MIRROR_USAGE_POINT_LIST, _:
+                    return await self._post_mirror(principal, device, request.body)
+                case Place.MIRROR_USAGE_POINT, "DELETE":
+                    mirror = self._own_mirror(device, href)
+                    if mirror is None:
+                        return _MISSING
+                    await telemetry.drop_mirror(principal, self._serving, mirror.mup_id)
+                    return Response(status=204)
+                case Place.MIRROR_USAGE_POINT, method:
+                    mirror = self._own_mirror(device, href)
+                    if mirror is None:
+                        return _MISSING
+                    if method == "PUT":
+                        return await self._post_mirror(principal, device, request.body)
+                    return await self._post_readings(principal, device, mirror, request.body)
+                case Place.END_DEVICE_LIST, _:
+                    # Devices are registered out of band here (CSIP 2.1 6.1).
+                    return Response(status=403)
+                case _:
+                    return _MISSING
+        except PeerError as error:
+            log.info("message_refused", lfdi=request.peer.lfdi, path=request.path, why=str(error))
+            return refusal(400, INVALID_FORMAT, error)
+        except Conflict as error:
+            return refusal(409, INVALID_VALUE, error)
+        except Forbidden as error:
+            return refusal(403, INVALID_VALUE, error)
+        except LinkError:
+            # Not durable, so not acknowledged: the client comes again.
+            log.exception("store_refused")
+            return Response(status=503, headers=(("Retry-After", "30"),))
+
+    async def _put_info(
+        self, principal: Principal, device: EndDeviceRecord, href: Href, kind: DerInfoKind, body: bytes
+    ) -> Response:
+        if href.number not in {None, 1}:
+            return _MISSING
+        parse(body, INFO_TYPES[kind])
+        await telemetry.put_info(principal, self._serving, device.der_id, kind, body)
+        return Response(status=204)
+
+    async def _respond(
+        self, principal: Principal, device: EndDeviceRecord, request: Request, now: datetime
+    ) -> Response:
+        found = parse(request.body)
+        if not isinstance(found, exchange.Response):
+            raise PeerError(f"a Response is needed here, not a {type(found).__name__}")
+        if found.end_device_lfdi != self._serving.lfdi_of.get(device.der_id):
+            raise Forbidden("endDeviceLFDI is not that of this certificate's device")
+        try:
+            status = ResponseStatus(found.status or 0)
+        except ValueError as error:
+            raise PeerError(f"{found.status} is no status of a DERControl", path="Response/status") from error
+        created = now if found.created_date_time is None else datetime.fromtimestamp(found.created_date_time, UTC)
+        log.info(
+            "response_received",
+            t=now.timestamp(),
+            lfdi=found.end_device_lfdi,
+            peer=request.peer.lfdi,
+            mrid=found.subject,
+            status=status.value,
+            created_t=found.created_date_time,
+        )
+        record = await telemetry.record_response(
+            principal, self._serving, device.der_id, found.subject, status, created
+        )
+        answer = Href(
+            place=Place.RESPONSE,
+            set=RESPONSES,
+            response=response_id(record.mrid, record.der_id, record.status),
+        )
+        return Response(status=201, location=str(answer))
+
+    async def _post_mirror(self, principal: Principal, device: EndDeviceRecord, body: bytes) -> Response:
+        mirror = parse(body, metering.MirrorUsagePoint)
+        if mirror.device_lfdi != self._serving.lfdi_of.get(device.der_id):
+            raise Forbidden("deviceLFDI is not that of this certificate's device")
+        readings = [
+            pair
+            for meter in mirror.mirror_meter_readings
+            if meter.reading_type is not None
+            for pair in read_readings(meter, meter.reading_type, device.der_id)
+        ]
+        document = render(_without_readings(mirror))
+        record, is_new = await telemetry.put_mirror(principal, self._serving, device.der_id, mirror.mrid, document)
+        if readings:
+            await telemetry.record_readings(principal, self._serving, device.der_id, readings)
+        location = str(Href(place=Place.MIRROR_USAGE_POINT, mup=record.mup_id))
+        return Response(status=201 if is_new else 204, location=location)
+
+    async def _post_readings(
+        self, principal: Principal, device: EndDeviceRecord, mirror: MirrorUsagePointRecord, body: bytes
+    ) -> Response:
+        found = parse(body)
+        meters = found.items if isinstance(found, metering.MirrorMeterReadingList) else (found,)
+        usage_point = parse(mirror.document, metering.MirrorUsagePoint)
+        known = {meter.mrid: meter for meter in usage_point.mirror_meter_readings}
+        readings = []
+        added = dict(known)
+        for meter in meters:
+            if not isinstance(meter, metering.MirrorMeterReading):
+                raise PeerError(f"a MirrorMeterReading is needed here, not a {type(meter).__name__}")
+            before = known.get(meter.mrid)
+            kind = meter.reading_type or (None if before is None else before.reading_type)
+            if kind is None:
+                raise PeerError(
+                    "ReadingType is missing and this mRID has none yet", path="MirrorMeterReading/ReadingType"
+                )
+            readings += read_readings(meter, kind, device.der_id)
+            if before is None or before.reading_type != kind:
+                added[meter.mrid] = metering.MirrorMeterReading(
+                    mrid=meter.mrid, description=meter.description, reading_type=kind
+                )
+        location = Href(place=Place.MIRROR_USAGE_POINT, mup=mirror.mup_id)
+        if added != known:
+            changed = _with_meters(usage_point, tuple(added.values()))
+            await telemetry.put_mirror(principal, self._serving, device.der_id, mirror.mrid, render(changed))
+        if readings:
+            await telemetry.record_readings(principal, self._serving, device.der_id, readings)
+        return Response(status=201 if added.keys() != known.keys() else 204, location=str(location))
+
+    def _own_mirror(self, device: EndDeviceRecord, href: Href) -> MirrorUsagePointRecord | None:
+        mirror = self._serving.mirrors.get(href.mup or "")
+        return None if mirror is None or mirror.der_id != device.der_id else mirror
+
+
+_FIRST = PageQuery()
+
+
+def refusal(status: int, reason: int, error: Exception) -> Response:
+    """Answer with a sep+xml Error; the words go to our log, the code to the peer."""
+    del error
+    return Response(status=status, body=render(exchange.Error(reason_code=reason)))
+
+
+def _without_readings(mirror: metering.MirrorUsagePoint) -> metering.MirrorUsagePoint:
+    return _with_meters(
+        mirror,
+        tuple(
+            metering.MirrorMeterReading(mrid=meter.mrid, description=meter.description, reading_type=meter.reading_type)
+            for meter in mirror.mirror_meter_readings
+        ),
+    )
+
+
+def _with_meters(
+    mirror: metering.MirrorUsagePoint, meters: tuple[metering.MirrorMeterReading, ...]
+) -> metering.MirrorUsagePoint:
+    return metering.MirrorUsagePoint(
+        mrid=mirror.mrid,
+        description=mirror.description,
+        version=mirror.version,
+        role_flags=mirror.role_flags,
+        service_category_kind=mirror.service_category_kind,
+        status=mirror.status,
+        device_lfdi=mirror.device_lfdi,
+        mirror_meter_readings=meters,
+    )
+
+
+def _accepts(accept: str) -> bool:
+    return not accept or "*/*" in accept or any(kind in accept for kind in _XML) or "application/*" in accept
+
+
+def _is_xml(content_type: str) -> bool:
+    return content_type.split(";", maxsplit=1)[0].strip().lower() in _XML
