@@ -32,6 +32,14 @@ def named(module: ModuleType) -> Mapping[str, str]:
     return table
 
 
+def readings(module: ModuleType) -> Mapping[str, str]:
+    """Read the points that are mirrored: their unit of measure and phase."""
+    return {
+        row.point: f"ReadingType uom {row.uom}" + (f", phase {int(row.phase)}" if row.phase else "")
+        for row in module.POINT_TYPES
+    }
+
+
 def sunspec(module: ModuleType) -> Mapping[str, str]:
     """Read the rows of SunSpec: the model's number and where in it the value stands."""
     found: dict[str, list[str]] = {}
@@ -53,6 +61,7 @@ def _places(row: Any) -> Iterator[str]:  # Any: rows of several classes, told ap
 
 SOURCES: tuple[tuple[str, str, Callable[[ModuleType], Mapping[str, str]]], ...] = (
     ("IEEE 2030.5", "tierline.protocols.sep2.mapping.functions", named),
+    ("IEEE 2030.5", "tierline.protocols.sep2.mapping.telemetry", readings),
     ("SunSpec Modbus", "tierline.protocols.sunspec.mapping", sunspec),
 )
 """Protocol, a mapping module of it, and how that is read: one line each; a protocol may have several."""

@@ -249,8 +249,8 @@ _IEEE_FUNCTIONS = (
     *_ieee(
         "rtg_max_var_neg",
         "5.2",
-        ("", _A, "25", "", "", _Q, "the least capability to absorb"),
-        ("", _B, "44", "", "", _Q, "the least capability to absorb"),
+        ("", _A, "-25", "", "", _Q, "the least capability to absorb"),
+        ("", _B, "-44", "", "", _Q, "the least capability to absorb"),
     ),
     *_ieee("mode_transition_s", "4.6.3", ("", ALL, "15", "5", "300", _S), model=True),
     *_ieee("setting_execution_s", "4.6.3", ("", ALL, "0", "0", "30", _S), model=True),
