@@ -1,0 +1,316 @@
+"""From a configuration to the services of a node: the one place where adapters meet the rules."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from tierline.env import RealClock, RealFiles, RealNetwork, SeededRandom, SystemRandom
+from tierline.model.errors import ConfigError, PeerError
+from tierline.model.identity import ChannelId, DerId, Lfdi, PartyId, der_id, lfdi_of_certificate, parse_lfdi
+from tierline.model.parties import Authority, Channel, Principal, Role
+from tierline.model.topology import Grid
+from tierline.node.follower import Follower, Self
+from tierline.operations.serving.state import Serving
+from tierline.operations.serving.topology import adopt_grid
+from tierline.protocols.sep2.follow.walk import Entry
+from tierline.protocols.sep2.north import Sep2North
+from tierline.protocols.sep2.server import Sep2Server
+from tierline.protocols.sep2.transport import HttpClient, HttpServer
+from tierline.protocols.sep2.views import Rates, Views
+from tierline.protocols.sunspec.link import Endpoint, Patience
+from tierline.protocols.sunspec.south import SunSpecDevice
+from tierline.security import tls
+from tierline.security.keys import load_certificates
+from tierline.security.trust import ChainTrust, MemoryVerdicts
+from tierline.storage.sqlite import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tierline.node.config import NodeConfig, NorthPart, TlsPart
+    from tierline.ports import Clock, Random, Store
+    from tierline.protocols.sep2.transport import Peer
+
+_AUTHORITIES = {"utility": Authority.UTILITY, "aggregator": Authority.AGGREGATOR, "owner": Authority.OWNER}
+_TRUST_GENERATION = 1
+"""Anchors are read at start; a change of them is a new process."""
+_DAY_S = 86_400
+
+
+class Databases:
+    """The databases that the nodes of one process share, each opened once."""
+
+    def __init__(self) -> None:
+        self._open: dict[Path, Database] = {}
+
+    def store(self, path: Path, node: str) -> Store:
+        """Give a node its part of a database.
+
+        Raises: ConfigError when the database cannot be opened.
+        """
+        at = path.resolve()
+        if at not in self._open:
+            at.parent.mkdir(parents=True, exist_ok=True)
+            self._open[at] = Database(str(at))
+        return self._open[at].store(node)
+
+    def close(self) -> None:
+        """Write what was accepted and release them."""
+        for database in self._open.values():
+            database.close()
+        self._open.clear()
+
+
+@dataclass(slots=True, kw_only=True)
+class Identity:
+    """The certificate of a node and whom it believes."""
+
+    lfdi: Lfdi
+    certificate: Path
+    key: Path
+    anchors: tuple[bytes, ...]
+    trust: ChainTrust
+
+
+@dataclass(slots=True, kw_only=True)
+class Pace:
+    """A north link with what it learned about its server's pace, and what the operator put above it."""
+
+    link: Sep2North
+    poll_override_s: int | None
+    measure_s: float
+
+    @property
+    def poll_s(self) -> float:
+        """Civil seconds between walks."""
+        return float(self.poll_override_s or self.link.poll_s)
+
+    @property
+    def post_s(self) -> float:
+        """Civil seconds between posts."""
+        return float(self.link.post_s or max(300.0, self.measure_s))
+
+
+@dataclass(slots=True, kw_only=True)
+class ServingHalf:
+    """What a node offers to those below."""
+
+    state: Serving
+    handler: Sep2Server
+    http: HttpServer
+    listen: Sequence[tuple[str, int]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """One node, composed and not yet running."""
+
+    config: NodeConfig
+    clock: Clock
+    random: Random
+    store: Store
+    files: RealFiles
+    serving: ServingHalf | None = None
+    follower: Follower | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.config.node.name
+
+
+def compose(config: NodeConfig, databases: Databases) -> Node:
+    """Put a node together; nothing is opened on the network yet.
+
+    Raises: ConfigError.
+    """
+    clock = clock_of(config)
+    random = random_of(config)
+    store = databases.store(config.database, config.node.name)
+    node = Node(config=config, clock=clock, random=random, store=store, files=RealFiles())
+    identity = None if config.tls is None else identity_of(config, config.tls)
+    if config.serve is not None and identity is not None:
+        node.serving = _serving(config, identity, node)
+    if config.south:
+        node.follower = _follower(config, identity, node)
+    return node
+
+
+def clock_of(config: NodeConfig) -> RealClock:
+    """Give the clock of a node: civil time, or the scaled one of a demonstration."""
+    part = config.clock
+    if part is None:
+        return RealClock.of_this_machine()
+    return RealClock(part.start, part.monotonic_s, part.speed)
+
+
+def random_of(config: NodeConfig) -> Random:
+    """Give the randomness of a node; each node of a seeded run has its own stream."""
+    seed = config.node.seed
+    return SystemRandom() if seed is None else SeededRandom(f"{seed}/{config.node.name}")
+
+
+def grid_of(config: NodeConfig) -> Grid | None:
+    """Read the grid file of a node.
+
+    Raises: ConfigError.
+    """
+    if config.grid is None:
+        return None
+    return Grid.from_json(data_text(config, config.grid.file, "json"))
+
+
+def data_text(config: NodeConfig, name: str, suffix: str) -> str:
+    """Read a data file: one that comes with tierline by its bare name, else a path.
+
+    Raises: ConfigError when there is none.
+    """
+    shipped = resources.files("tierline.scenario") / "data" / f"{name}.{suffix}"
+    if "/" not in name and "." not in name and shipped.is_file():
+        return shipped.read_text(encoding="utf-8")
+    return RealFiles().read(str(config.folder / name)).decode()
+
+
+def identity_of(config: NodeConfig, part: TlsPart) -> Identity:
+    """Load the certificates of a node.
+
+    Raises: ConfigError for a missing, unsafe or unfitting file, and for demo certificates outside a demo.
+    """
+    certificate, key = config.folder / part.certificate, config.folder / part.key
+    anchors = tuple(der for path in part.anchors for der in load_certificates(config.folder / path))
+    own = load_certificates(certificate)
+    trust = ChainTrust(anchors, generation=_TRUST_GENERATION, verdicts=MemoryVerdicts(), demo=part.demo)
+    return Identity(lfdi=lfdi_of_certificate(own[0]), certificate=certificate, key=key, anchors=anchors, trust=trust)
+
+
+def self_principal(config: NodeConfig) -> Principal:
+    """Give the principal of the node acting on its own behalf."""
+    return Principal(party=PartyId(config.node.party), role=Role.SELF, name=config.node.name)
+
+
+async def prepare(node: Node) -> None:
+    """Load what the serving half keeps and make the groups of its grid.
+
+    Raises: ConfigError; LinkError when the store refuses.
+    """
+    if node.serving is not None:
+        node.serving.state.load()
+        await adopt_grid(self_principal(node.config), node.serving.state)
+
+
+def _serving(config: NodeConfig, identity: Identity, node: Node) -> ServingHalf:
+    if config.serve is None or config.identity is None:
+        raise AssertionError("a node that serves has both by its configuration check")
+    state = Serving(
+        party=PartyId(config.node.party),
+        store=node.store,
+        clock=node.clock,
+        random=node.random,
+        pen=config.identity.pen,
+        grid=grid_of(config),
+    )
+    part = config.serve.sep2
+    handler = Sep2Server(state, Views(state, Rates(poll_s=part.poll_rate_s, post_s=part.post_rate_s)))
+
+    def authorise(peer: Peer) -> bool:
+        return handler.knows(peer.lfdi)
+
+    http = HttpServer(
+        handler=handler,
+        context=tls.server_context(identity.certificate, identity.key, identity.anchors),
+        trust=identity.trust,
+        authorise=authorise,
+        clock=node.clock,
+        network=RealNetwork(),
+    )
+    listen = [(address.host, address.port) for address in part.listen]
+    return ServingHalf(state=state, handler=handler, http=http, listen=listen)
+
+
+def _follower(config: NodeConfig, identity: Identity | None, node: Node) -> Follower:
+    south = config.south[0]
+    own = _own_der_id(config)
+    lfdi = Lfdi("0" * 40) if identity is None else identity.lfdi
+    device = SunSpecDevice(
+        network=RealNetwork(),
+        clock=node.clock,
+        random=node.random,
+        endpoint=Endpoint(host=south.address.host, port=south.address.port, unit=south.unit),
+        der_id=own,
+        patience=Patience(timeout_s=south.timeout_s),
+    )
+    channels = tuple(
+        Channel(
+            id=ChannelId(north.channel),
+            party=PartyId(north.party),
+            authority=_AUTHORITIES[north.authority],
+            rank=north.rank,
+        )
+        for north in config.north
+    )
+    if config.north and identity is None:
+        raise AssertionError("a node with a north link has certificates by its configuration check")
+    servers = {
+        ChannelId(north.channel): Pace(
+            link=_north(config, north, identity, node),
+            poll_override_s=north.poll_s,
+            measure_s=float(south.read_s),
+        )
+        for north in config.north
+        if identity is not None
+    }
+    me = Self(
+        der_id=own,
+        lfdi=lfdi,
+        party=PartyId(config.node.party),
+        channels=channels,
+        mode=config.follow.mode,
+        supersede_code=config.follow.supersede_code,
+        measure_s=float(south.read_s),
+        phase_s=float(node.random.between(0, _DAY_S - 1)),
+    )
+    return Follower(me=me, south=device, servers=servers, store=node.store, clock=node.clock, random=node.random)
+
+
+def _north(config: NodeConfig, north: NorthPart, identity: Identity, node: Node) -> Sep2North:
+    at = urlsplit(north.server)
+    if at.scheme != "https" or at.hostname is None or at.query or at.fragment:
+        raise ConfigError(
+            f"[[north]] server: {north.server!r} is not https://host:port/path, for example https://192.0.2.1:8443/dcap"
+        )
+    port = at.port or 443
+    try:
+        server_lfdi = None if north.server_lfdi is None else parse_lfdi(north.server_lfdi)
+    except PeerError as error:
+        raise ConfigError(f"[[north]] server_lfdi: {error}") from error
+    courier = HttpClient(
+        host=at.hostname,
+        port=port,
+        context=tls.client_context(identity.certificate, identity.key, identity.anchors),
+        trust=identity.trust,
+        clock=node.clock,
+        network=RealNetwork(),
+        server_lfdi=server_lfdi,
+    )
+    entry = Entry(
+        dcap=at.path or "/dcap",
+        lfdi=identity.lfdi,
+        channel=ChannelId(north.channel),
+        party=PartyId(north.party),
+        server=f"{at.hostname}:{port}",
+        server_lfdi=server_lfdi,
+        pin=north.pin,
+    )
+    pen = 0 if config.identity is None else config.identity.pen
+    return Sep2North(courier=courier, entry=entry, clock=node.clock, store=node.store, lfdi=identity.lfdi, pen=pen)
+
+
+def _own_der_id(config: NodeConfig) -> DerId:
+    """Give the key this node has for its own DER: made from its name, so the same after every restart."""
+    digest = hashlib.sha256(f"{config.node.party}/{config.node.name}".encode()).digest()
+    return der_id(int.from_bytes(digest[:8], "big"))
