@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from httpx import AsyncClient
 
 from tierline.env.clock import RealClock
 from tierline.env.network import RealNetwork
@@ -54,6 +55,8 @@ class Echo:
                 raise ZeroDivisionError
             case "/bug-later":
                 return self._bug()
+            case "/unsupported":
+                return self._unsupported()
             case "/moved":
                 return Response(status=301, location="/dcap?moved=1")
             case "/loop":
@@ -80,7 +83,11 @@ class Echo:
 
     async def _bug(self):
         await asyncio.sleep(0)
-        raise Unsupported("not here") if self.may_ask is None else ZeroDivisionError
+        raise ZeroDivisionError
+
+    async def _unsupported(self):
+        await asyncio.sleep(0)
+        raise Unsupported("not here")
 
 
 @pytest.fixture(scope="module")
@@ -498,7 +505,15 @@ async def test_a_peer_that_expects_to_be_told_to_go_on_is_told(world):
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/conflict", 409), ("/forbidden", 403), ("/bug", 500), ("/bug-later", 500), ("/allow", 405)]
+    ("path", "status"),
+    [
+        ("/conflict", 409),
+        ("/forbidden", 403),
+        ("/bug", 500),
+        ("/bug-later", 500),
+        ("/unsupported", 501),
+        ("/allow", 405),
+    ],
 )
 async def test_errors_of_a_handler_get_the_status_that_fits_and_no_body(world, path, status):
     async with serving(world):
@@ -753,6 +768,202 @@ async def test_the_client_bounds_what_a_server_sends(world):
     async with serving(world):
         with pytest.raises(PeerError, match="200000 bytes"):
             await client_of(world, limits=replace(Limits(), body_bytes=200_000)).request("GET", "/big")
+
+
+# A server that is not ours ----------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def scripted(world, *script, tls=True):
+    """Serve one scripted behaviour after the other, one per connection: a list of pieces, "cut" or "hang"."""
+    turns = iter(script)
+    writers = []
+
+    async def talk(reader, writer):
+        writers.append(writer)
+        for piece in next(turns):
+            if piece == "cut":
+                writer.transport.abort()
+            elif piece == "hang":
+                await asyncio.sleep(30)
+            elif piece == "ask":
+                await reader.readuntil(b"\r\n\r\n")
+            else:
+                writer.write(piece)
+                await writer.drain()
+        writer.close()
+
+    context = context_of(world, server_context, world.pki.server) if tls else None
+    server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=context)
+    world.host, world.port = server.sockets[0].getsockname()[:2]
+    try:
+        yield
+    finally:
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def test_the_client_takes_a_chunked_answer(world):
+    async with scripted(world, ["ask", CHUNKED, b"3\r\nabc\r\n", b"2\r\nde\r\n0\r\n\r\n"]):
+        client = client_of(world)
+        assert (await client.request("GET", "/")).body == b"abcde"
+        await client.close()
+
+
+async def test_the_client_takes_an_answer_that_ends_in_order_with_the_session(world):
+    async with scripted(world, ["ask", b"HTTP/1.1 200 OK\r\n\r\nabc"]):
+        client = client_of(world)
+        assert (await client.request("GET", "/")).body == b"abc"
+        assert not client._kept
+
+
+async def test_the_client_refuses_an_answer_that_is_cut_off_in_order(world):
+    async with scripted(world, ["ask", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"]):
+        with pytest.raises(PeerError, match="cut off"):
+            await client_of(world).request("GET", "/")
+
+
+async def test_the_client_does_not_take_a_broken_connection_for_the_end_of_an_answer(world):
+    async with scripted(world, ["ask", b"HTTP/1.1 200 OK\r\n\r\nabc", "cut"]):
+        with pytest.raises(LinkError):
+            await client_of(world).request("GET", "/")
+
+
+async def test_a_connection_cut_before_an_answer_is_not_asked_again_when_it_was_new(world):
+    async with scripted(world, ["ask", "cut"], ["ask", "cut"]):
+        with pytest.raises(LinkError):
+            await client_of(world).request("GET", "/")
+
+
+async def test_a_server_without_tls_is_a_matter_of_the_link(world):
+    async with scripted(world, [b"HTTP/1.1 400 Bad Request\r\n\r\n"], tls=False):
+        with pytest.raises(LinkError, match="handshake"):
+            await client_of(world).request("GET", "/")
+
+
+async def test_a_server_that_closes_in_the_handshake_is_a_matter_of_the_link(world):
+    async with scripted(world, [], tls=False):
+        with pytest.raises(LinkError, match="handshake"):
+            await client_of(world).request("GET", "/")
+
+
+async def test_a_server_that_never_shakes_hands_is_given_up(world):
+    async with scripted(world, ["hang"], tls=False):
+        with pytest.raises(LinkError, match="not done within"):
+            await client_of(world, limits=Limits(handshake_s=0.2)).request("GET", "/")
+
+
+async def test_a_server_that_never_takes_a_connection_is_given_up(world):
+    class Nowhere:
+        async def open_tcp(self, *_):
+            await asyncio.sleep(30)
+
+    world.host, world.port, world.network = "192.0.2.1", 1, Nowhere()
+    with pytest.raises(LinkError, match="did not take"):
+        await client_of(world, limits=Limits(handshake_s=0.1)).request("GET", "/")
+
+
+async def test_a_location_that_is_no_url_is_refused(world):
+    async with scripted(world, ["ask", b"HTTP/1.1 301 Moved\r\nLocation: https://a:x/\r\nContent-Length: 0\r\n\r\n"]):
+        client = client_of(world)
+        with pytest.raises(PeerError, match="not a URL"):
+            await client.request("GET", "/")
+        await client.close()
+
+
+async def test_an_independent_client_works(world):
+    async with (
+        serving(world),
+        AsyncClient(
+            verify=context_of(world, client_context, world.pki.device), base_url=f"https://localhost:{world.port}"
+        ) as client,
+    ):
+        for _ in range(2):
+            assert (await client.get("/dcap?s=0")).text == f"/dcap?s=0 {world.pki.device.lfdi}"
+        assert (await client.head("/big")).headers["content-length"] == "300000"
+        assert len((await client.get("/big")).content) == 300_000
+        assert (await client.post("/mup", content=b"<a/>")).headers["location"] == "/mup/1"
+        assert (await client.put("/di", content=chunks())).status_code == 204
+        assert world.handler.seen[-1].body == b"onetwo"
+        assert world.server.connections == 1
+
+
+async def chunks():
+    for piece in (b"one", b"two"):
+        yield piece
+
+
+# Odd clients ------------------------------------------------------------------------------------------------------------
+
+
+async def test_bytes_that_are_no_tls_end_the_connection(world):
+    async with serving(world) as server:
+        reader, writer = await world.network.open_tcp(world.host, world.port)
+        writer.write(GET)
+        async with asyncio.timeout(5):
+            await read_to_end(reader)
+        writer.close()
+        await until(lambda: not server.connections)
+
+
+async def test_a_bad_record_ends_the_connection(world):
+    async with serving(world) as server:
+        client = client_of(world)
+        await client.request("GET", "/dcap")
+        client._kept[0]._writer.write(b"\x17\x03\x03\x00\x20" + b"\0" * 32)
+        await until(lambda: not server.connections)
+        await client.close()
+
+
+async def test_requests_that_come_while_a_handler_is_at_work_wait(world):
+    async with serving(world), raw(world) as (reader, writer), asyncio.timeout(5):
+        writer.write(b"GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n")
+        await until(lambda: world.handler.seen)
+        for _ in range(3):
+            writer.write(GET)
+            await asyncio.sleep(0.02)
+        assert len(world.handler.seen) == 1
+        world.handler.released.set()
+        await until(lambda: len(world.handler.seen) == 4)
+        answer = b""
+        while answer.count(b"HTTP/1.1 200") < 4:
+            answer += await reader.read(65536)
+        assert answer.index(b"released") < answer.index(b"/dcap")
+
+
+async def test_a_peer_that_leaves_while_a_handler_is_at_work_is_forgotten(world):
+    async with serving(world) as server:
+        async with raw(world) as (_, writer):
+            writer.write(b"GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n")
+            await until(lambda: world.handler.seen)
+        await until(lambda: not server.connections)
+        world.handler.released.set()
+        await asyncio.sleep(0.02)
+        client = client_of(world)
+        assert (await client.request("HEAD", "/dcap", accept="*/*")).status == 200
+        await client.close()
+
+
+async def test_a_slow_reader_gets_all_its_answers_in_the_end(world):
+    async with serving(world), raw(world) as (reader, writer), asyncio.timeout(10):
+        writer.write(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n" * 19)
+        writer.write(b"GET /big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        size = 0
+        while data := await reader.read(100_000):
+            size += data.count(b"x")
+            await asyncio.sleep(0.001)
+        assert size == 20 * (300_000 + "application/sep+xml".count("x"))
+
+
+async def test_an_error_of_the_surrounding_code_passes_through_unchanged(world):
+    with pytest.raises(KeyError):
+        async with serving(world):
+            raise KeyError
 
 
 async def test_a_server_that_is_not_there_is_a_matter_of_the_link(world):

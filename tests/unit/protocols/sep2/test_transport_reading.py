@@ -78,7 +78,7 @@ FRAGMENTS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(st.lists(FRAGMENTS, max_size=16), st.integers(1, 7))
 def test_no_mixture_of_http_crashes_the_reader_or_lets_an_ambiguous_length_through(pieces, size):
     stream = b"".join(pieces)
@@ -91,7 +91,7 @@ def test_no_mixture_of_http_crashes_the_reader_or_lets_an_ambiguous_length_throu
         assert not {"content-length", "transfer-encoding"} <= request.headers.keys()
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(st.lists(FRAGMENTS, max_size=16), st.integers(1, 7))
 def test_no_mixture_of_http_crashes_the_reader_of_answers(pieces, size):
     stream = b"HTTP/1.1 200 OK\r\n" + b"".join(pieces)
@@ -238,6 +238,20 @@ def test_a_second_answer_nobody_asked_for_spoils_the_connection():
     reader = answer(b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
     assert reader.response.status == 204
     assert not reader.keep_alive
+
+
+def test_bytes_after_the_answer_spoil_the_connection_and_are_not_parsed():
+    reader = answer(b"HTTP/1.1 204 No Content\r\n\r\n")
+    reader.feed(b"HTTP/1.1 2")
+    reader.feed(b"00 OK\r\n")
+    assert (reader.response.status, reader.keep_alive) == (204, False)
+
+
+def test_a_reader_that_refused_goes_on_refusing():
+    reader = ResponseReader(SMALL, head=False)
+    for _ in range(2):
+        with pytest.raises(Rejected):
+            reader.feed(b"SSH-2.0-server\r\n")
 
 
 @pytest.mark.parametrize(

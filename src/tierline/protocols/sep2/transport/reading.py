@@ -240,7 +240,11 @@ class ResponseReader(_Reader):
         Raises: Rejected when they are no answer or exceed the limits.
         """
         self.started = True
-        self._feed(self._parser, data)
+        if self.is_complete:
+            self.keep_alive = False  # nobody asked for more
+            return
+        if self.fault is None:
+            self._feed(self._parser, data)
         if self.fault is not None and not self.is_complete:
             raise self.fault
 
