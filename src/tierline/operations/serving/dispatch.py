@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from tierline.engine.serving_status import latest_end
 from tierline.model.control import Control, EventStatus, Interval, Provenance, Setpoints
 from tierline.model.errors import ConfigError, Conflict
 from tierline.model.identity import ChannelId, DerId, GroupId, Mrid
@@ -130,12 +131,6 @@ async def cancel_control(
         detail = {"reason": reason, "randomized": randomized}
         await serving.commit([cancelled, entry(principal, serving, "cancel", f"control {mrid}", "done", detail)])
     return cancelled
-
-
-def latest_end(control: Control) -> datetime:
-    """Give the latest end randomization can lead to."""
-    slack = max(0, control.randomize_start_s) + max(0, control.randomize_duration_s)
-    return control.interval.end + timedelta(seconds=slack)
 
 
 def progress(principal: Principal, serving: Serving, mrid: Mrid) -> list[MemberState]:

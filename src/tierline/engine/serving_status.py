@@ -1,0 +1,54 @@
+"""What a server says of an event: its status now and how long it stays in its list (docs/rules.md S1 to S4)."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from tierline.model.control import Control, EventStatus
+
+LINGER = timedelta(seconds=10)
+"""A client's clock may lag by the resolution of Time; an event that left its list at once would look cancelled (S4)."""
+
+_CANCELLED = frozenset({EventStatus.CANCELLED, EventStatus.CANCELLED_RANDOMIZED})
+
+
+def earliest_start(control: Control) -> datetime:
+    """Give the earliest effective start that randomization allows."""
+    return control.interval.start + timedelta(seconds=min(0, control.randomize_start_s))
+
+
+def latest_end(control: Control) -> datetime:
+    """Give the latest effective end that randomization allows."""
+    slack = max(0, control.randomize_start_s) + max(0, control.randomize_duration_s)
+    return control.interval.end + timedelta(seconds=slack)
+
+
+def listed_until(control: Control) -> datetime:
+    """Give the first instant at which the event is no longer in its list (S4)."""
+    return latest_end(control) + LINGER
+
+
+def served_status(control: Control, siblings: Iterable[Control], now: datetime) -> EventStatus:
+    """Say what the server shows; `siblings` are the events of the same program, the event itself may be among them."""
+    if control.status in _CANCELLED:
+        return control.status
+    if any(earliest_start(other) <= now for other in siblings if _supersedes(other, control)):
+        return EventStatus.SUPERSEDED
+    return EventStatus.SCHEDULED if now < earliest_start(control) else EventStatus.ACTIVE
+
+
+def next_boundary(controls: Iterable[Control], now: datetime) -> datetime | None:
+    """Give the next instant at which a status changes or an event leaves its list; None when nothing will."""
+    times = [time for control in controls for time in (earliest_start(control), listed_until(control))]
+    return min((time for time in times if time > now), default=None)
+
+
+def _supersedes(other: Control, control: Control) -> bool:
+    """Say whether an event of the same program takes all of another's place (S3, E12)."""
+    return (
+        other.mrid != control.mrid
+        and other.status not in _CANCELLED
+        and (other.creation_time, other.mrid) > (control.creation_time, control.mrid)
+        and frozenset(other.setpoints) == frozenset(control.setpoints)
+        and other.device_category == control.device_category
+        and max(other.interval.start, control.interval.start) < min(other.interval.end, control.interval.end)
+    )
