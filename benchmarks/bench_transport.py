@@ -52,7 +52,7 @@ def serve(folder, loop):
 
     from tierline.env.clock import RealClock
     from tierline.env.network import RealNetwork
-    from tierline.protocols.sep2.transport import HttpServer, Response
+    from tierline.protocols.sep2.transport import HttpServer, Limits, Response
     from tierline.security.keys import load_certificates
     from tierline.security.tls import server_context
     from tierline.security.trust import ChainTrust, MemoryVerdicts
@@ -76,6 +76,7 @@ def serve(folder, loop):
             authorise=lambda peer: peer.lfdi in known,
             clock=RealClock.of_this_machine(),
             network=RealNetwork(),
+            limits=Limits(handshake_burst_per_address=1_000_000),
         )
         async with server:
             listener = await server.listen("127.0.0.1", 0)

@@ -199,7 +199,7 @@ async def test_mutual_tls_works_with_each_suite_on_both_families(world, host, su
         response = await client.request("GET", "/dcap?s=0&l=255")
         assert response.status == 200
         assert response.body == f"/dcap?s=0&l=255 {world.pki.device.lfdi}".encode()
-        assert client._kept[0]._tls.suite == suite
+        assert client._kept[0][0]._tls.suite == suite
         await client.close()
 
 
@@ -207,7 +207,7 @@ async def test_ccm_8_is_preferred_to_what_else_a_client_offers(world):
     async with serving(world):
         client = client_of(world, context=context_of(world, client_context, world.pki.device, suites=SUITES[::-1]))
         await client.request("GET", "/dcap")
-        assert client._kept[0]._tls.suite == "ECDHE-ECDSA-AES128-CCM8"
+        assert client._kept[0][0]._tls.suite == "ECDHE-ECDSA-AES128-CCM8"
         await client.close()
 
 
@@ -352,8 +352,8 @@ async def test_a_client_resumes_its_session_and_keeps_its_identity(world):
         await client.request("GET", "/dcap")
         await client.close()
         response = await client.request("GET", "/dcap")
-        assert client._kept[0].is_resumed
-        assert client._kept[0].chain_der is None
+        assert client._kept[0][0].is_resumed
+        assert client._kept[0][0].chain_der is None
         assert world.pki.device.lfdi in response.body.decode()
         await client.close()
 
@@ -399,7 +399,7 @@ async def test_new_certificates_void_the_old_tickets(world):
         await client.close()
         server.use_context(context_of(world, server_context, world.pki.server))
         await client.request("GET", "/dcap")
-        assert not client._kept[0].is_resumed
+        assert not client._kept[0][0].is_resumed
         await client.close()
 
 
@@ -411,7 +411,7 @@ async def test_a_client_that_does_not_believe_a_resumed_server_shakes_hands_in_f
         await client.close()
         verdicts._kept.clear()
         assert (await client.request("GET", "/dcap")).status == 200
-        assert not client._kept[0].is_resumed
+        assert not client._kept[0][0].is_resumed
         await client.close()
 
 
@@ -677,6 +677,19 @@ async def test_strangers_cannot_take_the_places_of_known_peers(world):
         await newcomer.close()
 
 
+async def test_a_flood_of_handshakes_from_one_address_is_slowed_down(world):
+    world.limits = Limits(handshake_burst_per_address=2, handshakes_per_s_per_address=5.0)
+    async with serving(world):
+        for _ in range(2):
+            async with raw(world):
+                pass
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await talk(world, GET)
+        await asyncio.sleep(0.25)
+        async with raw(world):
+            pass
+
+
 async def test_connections_in_all_are_capped(world):
     world.limits = Limits(connections=1)
     async with serving(world):
@@ -718,17 +731,43 @@ async def test_draining_ends_even_when_a_handler_does_not(world):
 # The client -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_kept_connection_that_died_is_replaced_for_a_get_but_not_for_a_post(world):
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+async def test_a_kept_connection_that_was_closed_meanwhile_is_replaced(world, method):
     world.limits = Limits(idle_s=0.2)
-    async with serving(world):
+    async with serving(world) as server:
         client = client_of(world)
-        for method in ("GET", "PUT"):
-            await client.request("GET", "/dcap")
-            await asyncio.sleep(0.5)
-            assert (await client.request(method, "/dcap")).status in {200, 204}
-        await asyncio.sleep(0.5)
-        with pytest.raises(LinkError):
-            await client.request("POST", "/mup", b"<a/>")
+        await client.request("GET", "/dcap")
+        await until(lambda: not server.connections)
+        await asyncio.sleep(0.02)
+        assert (await client.request(method, "/dcap")).status in {200, 201, 204}
+        await client.close()
+
+
+async def test_a_connection_unused_for_long_is_not_trusted(world):
+    async with serving(world):
+        client = client_of(world, limits=Limits(reuse_s=0.0))
+        await client.request("GET", "/dcap")
+        first = client._kept[0][0]
+        await client.request("GET", "/dcap")
+        assert client._kept[0][0] is not first
+        await client.close()
+
+
+KEPT = ["ask", b"HTTP/1.1 204 No Content\r\n\r\n", "ask", "cut"]
+
+
+@pytest.mark.parametrize(
+    ("method", "repeated"), [("GET", True), ("PUT", True), ("HEAD", True), ("POST", False), ("DELETE", False)]
+)
+async def test_what_a_dying_connection_swallowed_is_sent_again_only_where_that_is_harmless(world, method, repeated):
+    async with scripted(world, KEPT, ["ask", b"HTTP/1.1 204 No Content\r\n\r\n"]):
+        client = client_of(world)
+        await client.request("GET", "/")
+        if repeated:
+            assert (await client.request(method, "/")).status == 204
+        else:
+            with pytest.raises(LinkError):
+                await client.request(method, "/")
         await client.close()
 
 
@@ -915,7 +954,7 @@ async def test_a_bad_record_ends_the_connection(world):
     async with serving(world) as server:
         client = client_of(world)
         await client.request("GET", "/dcap")
-        client._kept[0]._writer.write(b"\x17\x03\x03\x00\x20" + b"\0" * 32)
+        client._kept[0][0]._writer.write(b"\x17\x03\x03\x00\x20" + b"\0" * 32)
         await until(lambda: not server.connections)
         await client.close()
 

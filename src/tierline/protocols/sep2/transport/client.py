@@ -57,7 +57,7 @@ class HttpClient:
         self._limits = limits or Limits()
         self._server_lfdi = server_lfdi
         self._free = asyncio.Semaphore(connections)
-        self._kept: list[ClientConnection] = []
+        self._kept: list[tuple[ClientConnection, float]] = []
         self._session: ssl.SSLSession | None = None
 
     async def request(
@@ -80,26 +80,37 @@ class HttpClient:
 
     async def close(self) -> None:
         """Close the connections that are kept."""
-        for connection in self._kept:
+        for connection, _ in self._kept:
             connection.close()
         self._kept.clear()
 
     async def _ask(self, method: str, path: str, headers: dict[str, str], body: bytes) -> HttpResponse:
         data = request_bytes(method, path, self._authority, headers, body)
         async with self._free:
-            if self._kept:
+            if kept := await self._kept_alive():
                 try:
-                    return await self._exchange(self._kept.pop(), data, method)
+                    return await self._exchange(kept, data, method)
                 except StaleError:
                     if method not in _REPEATABLE:
                         raise
             return await self._exchange(await self._open(), data, method)
 
+    async def _kept_alive(self) -> ClientConnection | None:
+        """Take a kept connection that may be trusted, and close those that may not."""
+        while self._kept:
+            connection, since = self._kept.pop()
+            async with self._closed_on_error(connection):
+                fresh = self._clock.deadline() - since <= self._limits.reuse_s and not await connection.is_dead()
+            if fresh:
+                return connection
+            connection.close()
+        return None
+
     async def _exchange(self, connection: ClientConnection, data: bytes, method: str) -> HttpResponse:
         async with self._closed_on_error(connection):
             response, keep = await connection.exchange(data, head=method == "HEAD")
         if keep:
-            self._kept.append(connection)
+            self._kept.append((connection, self._clock.deadline()))
         else:
             connection.close()
         return response

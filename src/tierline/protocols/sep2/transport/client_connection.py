@@ -81,6 +81,17 @@ class ClientConnection:
             raise kind(f"the connection failed: {error}") from error
         return answer.response, answer.keep_alive
 
+    async def is_dead(self) -> bool:
+        """Tell whether the server has said anything since the last answer: that can only be good-bye."""
+        try:
+            async with asyncio.timeout(0):
+                await self._reader.read(_CHUNK)
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+        return True
+
     async def _receive(self, answer: ResponseReader) -> None:
         """Read until the answer has grown."""
         while (plain := self._tls.read()) is None:

@@ -18,6 +18,7 @@ from tierline.model.errors import Conflict, Forbidden, LinkError, PeerError, Tie
 from tierline.ports import Clock, PeerTrust
 from tierline.protocols.sep2.transport.limits import Limits, address_key
 from tierline.protocols.sep2.transport.messages import Handler, Peer, Rejected, Request, Response
+from tierline.protocols.sep2.transport.pace import Pace
 from tierline.protocols.sep2.transport.reading import Phase, RequestReader
 from tierline.protocols.sep2.transport.tls_pipe import BAD_CERTIFICATE, TlsPipe
 from tierline.protocols.sep2.transport.writing import CONTINUE, response_bytes
@@ -67,6 +68,7 @@ class Service:
     clock: Clock
     limits: Limits
     places: Places
+    pace: Pace
     open: "set[Connection]"
     spawn: Callable[[Coroutine[Any, Any, None]], None]
     gone: Callable[[], None]
@@ -102,6 +104,8 @@ class Connection(asyncio.Protocol):
         places, limits = self._service.places, self._service.limits
         if places.strangers >= limits.handshakes:
             self._refuse_place("too many handshakes")
+        elif not self._service.pace.may(self._address_key, self._service.clock.deadline()):
+            self._refuse_place("too many handshakes of this address")
         elif not places.take(self._address_key, limits.connections_per_address):
             self._refuse_place("too many connections of this address")
         else:
@@ -148,7 +152,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Go on."""
         self._is_full = False
-        if not self._is_busy:
+        if not (self._is_busy or self._is_ended):
             self._pump(answered=True)
 
     # From the server ---------------------------------------------------------------------------------------------------
@@ -258,7 +262,7 @@ class Connection(asyncio.Protocol):
 
     def _watch(self, reader: RequestReader, *, answered: bool) -> None:
         """Set the deadline that belongs to what is waited for; a peer that trickles does not push it on."""
-        if self._is_full or self._is_busy or (reader.phase is self._phase and not answered):
+        if self._is_ended or self._is_full or self._is_busy or (reader.phase is self._phase and not answered):
             return
         self._phase = reader.phase
         limits = self._service.limits

@@ -30,6 +30,9 @@ class Limits:
     write_s: float = 30.0
     """How long a peer may let its answers pile up."""
 
+    reuse_s: float = 120.0
+    """How long a client trusts a connection it has not used: address translators forget silently after some minutes."""
+
     drain_s: float = 10.0
     """How long a server that is going down waits for the requests in hand."""
 
@@ -49,6 +52,10 @@ class Limits:
 
     handshakes: int = 512
     """Connections that have not proved an identity yet: strangers cannot take the places of those who have."""
+
+    handshakes_per_s_per_address: float = 50.0
+    handshake_burst_per_address: int = 1_000
+    """A fleet behind one address may come back at once after an outage; a flood may not go on."""
 
     connections_per_address: int = 1_000
     """By IPv4 address or IPv6 /64, which is what one subscriber has."""

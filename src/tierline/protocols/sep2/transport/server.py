@@ -12,6 +12,7 @@ from tierline.ports import Clock, Network, PeerTrust, Server
 from tierline.protocols.sep2.transport.connection import Connection, Places, Service
 from tierline.protocols.sep2.transport.limits import Limits
 from tierline.protocols.sep2.transport.messages import Handler, Peer
+from tierline.protocols.sep2.transport.pace import Pace
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +51,7 @@ class HttpServer:
             clock=clock,
             limits=self._limits,
             places=Places(),
+            pace=Pace(per_s=self._limits.handshakes_per_s_per_address, burst=self._limits.handshake_burst_per_address),
             open=self._open,
             spawn=self._spawn,
             gone=self._left.set,
