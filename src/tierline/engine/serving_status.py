@@ -46,9 +46,16 @@ def _supersedes(other: Control, control: Control) -> bool:
     """Say whether an event of the same program takes all of another's place (S3, E12)."""
     return (
         other.mrid != control.mrid
-        and other.status not in _CANCELLED
+        and not _cancelled_before_start(other)
         and (other.creation_time, other.mrid) > (control.creation_time, control.mrid)
         and frozenset(other.setpoints) == frozenset(control.setpoints)
         and other.device_category == control.device_category
         and max(other.interval.start, control.interval.start) < min(other.interval.end, control.interval.end)
     )
+
+
+def _cancelled_before_start(control: Control) -> bool:
+    """Say whether an event took nothing: what it took once is never given back (E13)."""
+    if control.status not in _CANCELLED:
+        return False
+    return control.status_time is None or control.status_time < earliest_start(control)

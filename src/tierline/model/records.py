@@ -206,17 +206,6 @@ class AuditRecord(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerdictRecord(Record):
-    """What our own chain check said of a leaf certificate under one generation of trust anchors."""
-
-    leaf_sha256: str
-    trust_generation: str
-    ok: bool
-    reason: str
-    judged_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FollowedProgramsRecord(Record):
     """The last walk of a channel, so that a restart without a link still knows its schedule."""
 
@@ -302,7 +291,6 @@ KEYS: dict[type[Record], tuple[str, ...]] = {
     MirrorUsagePointRecord: ("mrid",),
     ReadingRecord: ("meter_reading", "reading.time"),
     AuditRecord: ("sequence",),
-    VerdictRecord: ("leaf_sha256", "trust_generation"),
     FollowedProgramsRecord: ("channel", "der_id"),
     FollowedEventRecord: ("channel", "der_id", "mrid"),
     OutboxRecord: ("channel", "der_id", "mrid", "status"),

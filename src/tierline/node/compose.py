@@ -242,7 +242,7 @@ def _follower(config: NodeConfig, identity: Identity | None, node: Node) -> Foll
         random=node.random,
         endpoint=Endpoint(host=south.address.host, port=south.address.port, unit=south.unit),
         der_id=own,
-        patience=Patience(timeout_s=south.timeout_s),
+        patience=Patience(request_s=south.timeout_s),
     )
     channels = tuple(
         Channel(

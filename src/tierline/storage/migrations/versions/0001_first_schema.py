@@ -266,22 +266,10 @@ def upgrade() -> None:
         sa.Column("revoked_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("node", "name"),
     )
-    op.create_table(
-        "verdict",
-        sa.Column("node", sa.Text(), nullable=False),
-        sa.Column("party", sa.Text(), nullable=False),
-        sa.Column("leaf_sha256", sa.Text(), nullable=False),
-        sa.Column("trust_generation", sa.Text(), nullable=False),
-        sa.Column("ok", sa.Integer(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("judged_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("node", "leaf_sha256", "trust_generation"),
-    )
 
 
 def downgrade() -> None:
     """Drop every table."""
-    op.drop_table("verdict")
     op.drop_table("token")
     op.drop_table("switch")
     op.drop_table("response")
