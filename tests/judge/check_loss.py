@@ -1,0 +1,160 @@
+"""The check *loss*: cut uplinks, a killed gateway process and a killed utility change nothing about an event, and lose nothing."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from itertools import pairwise
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from events import Limits, judge_responses, the_control
+from evidence import Why
+
+if TYPE_CHECKING:
+    from evidence import Control, Device, Evidence, Outage, Reading
+    from registers import Layout
+
+GAP_INTERVALS = 2
+KILL = 9
+
+
+def check_loss(evidence: Evidence, layout: Layout) -> tuple[list[str], dict[str, Any]]:
+    """Judge the event during which things were cut and killed."""
+    why = Why()
+    control = the_control(evidence, "loss", "max_lim_w_pct", why)
+    if control is None:
+        return why.lines(), {}
+    members = evidence.members(control)
+    figures: dict[str, Any] = {"group": control.group, "members": len(members)}
+    figures |= _outages(evidence, control, members, why)
+    figures |= Limits(evidence, layout).judge(control, members, why)
+    figures |= judge_responses(evidence, control, members, why, on_the_wire=False, retries_free=True)
+    figures |= _completed_on_time(evidence, control, members, why)
+    figures |= _cut_off(evidence, why)
+    figures |= _readings(evidence, why)
+    return why.lines(), figures
+
+
+def _inside(control: Control, t: float) -> bool:
+    return control.start_t < t < control.end_t
+
+
+def _outages(evidence: Evidence, control: Control, members: list[Device], why: Why) -> dict[str, Any]:
+    """Require a cut, a killed gateway process and a killed utility in mid-event: no check passes by not being made."""
+    lfdis = {device.lfdi for device in members}
+    processes = {device.process for device in members}
+    cut: set[str] = set()
+    for outage in evidence.cuts:
+        if math.isinf(outage.until):
+            why.add("cut gateways were never restored", ", ".join(sorted(outage.whom)))
+        elif _inside(control, outage.t):
+            cut |= outage.whom & lfdis
+    killed: set[str] = set()
+    for outage in evidence.kills:
+        if math.isinf(outage.until):
+            why.add("a killed process was never restarted", ", ".join(outage.whom))
+        elif outage.signal == KILL and _inside(control, outage.t) and _inside(control, outage.until):
+            killed |= outage.whom
+        _silent(evidence, outage, why)
+    if not cut:
+        why.add("no member was cut in mid-event")
+    if not killed & processes:
+        why.add("no gateway process of a member was killed (-9) and restarted in mid-event")
+    if "utility" not in killed:
+        why.add("the utility was not killed (-9) and restarted in mid-event")
+    return {"cut": len(cut), "killed": sorted(killed)}
+
+
+def _silent(evidence: Evidence, outage: Outage, why: Why) -> None:
+    """Require that a process that was killed did nothing until it was started again."""
+
+    def away(t: float) -> bool:
+        return outage.t + evidence.on_time_s < t < outage.until - evidence.instant_s
+
+    if "utility" in outage.whom:
+        heard = [item.t for item in evidence.responses] + [item.received_t for item in evidence.readings]
+        if busy := sum(away(t) for t in heard):
+            why.add(f"the utility received {busy} Responses and readings while it was killed")
+    for device in evidence.devices:
+        if device.process in outage.whom and any(away(request.t) for request in evidence.sent_to(device)):
+            why.add("a device received requests while its gateway process was killed", device.service_point)
+
+
+def _completed_on_time(evidence: Evidence, control: Control, members: list[Device], why: Why) -> dict[str, Any]:
+    by_lfdi = {device.lfdi: device for device in members}
+    late: dict[str, float] = {}
+    for response in evidence.responses:
+        if response.mrid == control.mrid and response.status == 3 and response.lfdi in by_lfdi:
+            late.setdefault(response.lfdi, response.created_t - control.end_t)
+    for lfdi, seconds in late.items():
+        if seconds > evidence.on_time_s and evidence.down(by_lfdi[lfdi].process, control.end_t) is None:
+            why.add(
+                "Response 3 (completed) was not created on time", f"{by_lfdi[lfdi].service_point} ({seconds:+.1f} s)"
+            )
+    return {"completed_late_s": round(max(late.values()), 3) if late else None}
+
+
+def _cut_off(evidence: Evidence, why: Why) -> dict[str, Any]:
+    """Require that what cut gateways had to say arrived after the restoration, and count it."""
+    late = 0
+    for outage in evidence.cuts:
+        for response in evidence.responses:
+            if response.lfdi not in outage.whom:
+                continue
+            if outage.t + evidence.on_time_s < response.t < outage.until - evidence.instant_s:
+                why.add("a Response of a cut gateway was received during the cut", response.lfdi)
+            late += outage.t < response.created_t < outage.until <= response.t
+    return {"responses_after_restore": late}
+
+
+def _readings(evidence: Evidence, why: Why) -> dict[str, Any]:
+    """Require the buffered readings of the cut gateways: all of them, once, in order, after the restoration."""
+    stored: dict[tuple[str, str], list[Reading]] = defaultdict(list)
+    for reading in evidence.readings:
+        stored[reading.lfdi, reading.point].append(reading)
+    buffered = 0
+    intervals: list[float] = []
+    widest = 0.0
+    for outage in evidence.cuts:
+        for lfdi in sorted(outage.whom):
+            points = [point for owner, point in stored if owner == lfdi]
+            if not points:
+                why.add("a cut gateway has no readings", lfdi)
+            for point in points:
+                items = stored[lfdi, point]
+                who = f"{lfdi} {point}"
+                times = [item.t for item in items]
+                steps = [after - before for before, after in pairwise(times)]
+                if any(step <= 0 for step in steps):
+                    why.add("the stored readings are not in order, each once", who)
+                interval = median(step for step in steps if step > 0) if any(step > 0 for step in steps) else math.inf
+                intervals.append(interval)
+                within = [item for item in items if outage.t < item.t < outage.until]
+                buffered += len(within)
+                if not within:
+                    why.add("no reading was taken during the cut", who)
+                    continue
+                for item in items:
+                    if outage.t + evidence.on_time_s < item.received_t < outage.until - evidence.instant_s:
+                        why.add("a reading of a cut gateway was received during the cut", who)
+                around = sorted({*(item.t for item in within), *_neighbours(times, outage)})
+                gap = max(after - before for before, after in pairwise(around))
+                widest = max(widest, gap)
+                if gap > GAP_INTERVALS * interval + 1:
+                    why.add(
+                        f"readings taken during the cut are lost: a gap of more than {GAP_INTERVALS} read intervals",
+                        f"{who} ({gap:.0f} s)",
+                    )
+    return {
+        "buffered_readings": buffered,
+        "read_interval_s": round(median(intervals), 1) if intervals else None,
+        "widest_gap_s": round(widest, 1),
+    }
+
+
+def _neighbours(times: list[float], outage: Outage) -> set[float]:
+    """Find the readings around a cut; its own edge where there is none."""
+    before = [t for t in times if t <= outage.t]
+    after = [t for t in times if t >= outage.until]
+    return {max(before, default=outage.t), min(after, default=outage.until)}

@@ -1,0 +1,503 @@
+"""Read an evidence folder (docs/evidence.md), and judge what is common to all checks: is it complete, well formed and unaltered?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from bisect import bisect_right
+from collections import defaultdict
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from registers import KNOWN, written
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from grid import Grid
+
+FLOW_EVERY_S = 10.0
+FLOW_GAP_S = 15.0  # a missing line makes a gap of 20 s
+LFDI = re.compile(r"[0-9A-F]{40}")
+
+
+class Why:
+    """The reasons of a check, in words; devices with the same reason share a line."""
+
+    def __init__(self) -> None:
+        self._reasons: dict[str, list[str]] = {}
+
+    def add(self, reason: str, who: str = "") -> None:
+        """Add a reason, and whom it concerns."""
+        named = self._reasons.setdefault(reason, [])
+        if who:
+            named.append(who)
+
+    def lines(self) -> list[str]:
+        """List the reasons."""
+        return [f"{reason}: {', '.join(who)}" if who else reason for reason, who in self._reasons.items()]
+
+
+@dataclass(frozen=True)
+class Device:
+    """One inverter of the manifest."""
+
+    service_point: str
+    lfdi: str
+    port: int
+    unit: int
+    process: str
+    rating_w: float
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One solved power flow."""
+
+    t: float
+    v: list[float | None]
+    p: list[float]
+    head_p: list[float]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One Modbus request that a device answered without an exception."""
+
+    t: float
+    pdu: bytes
+
+
+@dataclass(frozen=True)
+class Response:
+    """One Response as received on the wire."""
+
+    t: float
+    lfdi: str
+    mrid: str
+    status: int
+    created_t: float
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One stored reading."""
+
+    received_t: float
+    lfdi: str
+    point: str
+    t: float
+
+
+@dataclass(frozen=True)
+class Control:
+    """One control that the scenario issued."""
+
+    check: str
+    mrid: str
+    group: str
+    t: float
+    start_t: float
+    end_t: float
+    setpoints: dict[str, Any]
+
+    @property
+    def limit_pct(self) -> float | None:
+        """The active power limit in % of the rating, if there is one."""
+        value = self.setpoints.get("max_lim_w_pct")
+        return None if value is None else float(value)
+
+
+@dataclass(frozen=True)
+class Outage:
+    """Something was away from `t` until `until` (infinite when it never came back)."""
+
+    t: float
+    until: float
+    whom: frozenset[str]
+    """LFDIs of a cut, the process of a kill."""
+    signal: int | None = None
+
+
+@dataclass
+class Evidence:
+    """Everything in the folder, as values; `faults` says what could not be read."""
+
+    grid: Grid
+    faults: Why = field(default_factory=Why)
+    manifest: dict[str, Any] = field(default_factory=dict)
+    start: dict[str, Any] = field(default_factory=dict)
+    devices: list[Device] = field(default_factory=list)
+    switches: list[tuple[float, list[Any]]] = field(default_factory=list)
+    flows: list[Flow] = field(default_factory=list)
+    requests: dict[tuple[int, int], list[Request]] = field(default_factory=lambda: defaultdict(list))
+    end_t: float = -math.inf
+    responses: list[Response] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+    audit: list[dict[str, Any]] = field(default_factory=list)
+    controls: list[Control] = field(default_factory=list)
+    cuts: list[Outage] = field(default_factory=list)
+    kills: list[Outage] = field(default_factory=list)
+    replay_start: dict[str, Any] = field(default_factory=dict)
+    replay: list[Flow] = field(default_factory=list)
+
+    @property
+    def speed(self) -> float:
+        """Simulated seconds in a second of wall time."""
+        return float(self.manifest["speed"])
+
+    @property
+    def on_time_s(self) -> float:
+        """What counts as on time: 1 s of wall time, in simulated seconds."""
+        return self.speed
+
+    @property
+    def instant_s(self) -> float:
+        """Below this two records of different programs are simultaneous: 0.1 s of wall time."""
+        return 0.1 * self.speed
+
+    def open_switches(self, t: float) -> list[Any]:
+        """Find the open switches at a time."""
+        index = bisect_right([item[0] for item in self.switches], t) - 1
+        return self.switches[max(index, 0)][1]
+
+    def members(self, control: Control) -> list[Device]:
+        """Find the devices fed by the control's element at its start."""
+        fed = self.grid.fed_by(control.group, self.open_switches(control.start_t))
+        return [device for device in self.devices if device.service_point in fed]
+
+    def membership_moved(self, control: Control) -> bool:
+        """Tell whether a switch moved a device into or out of the group during the event."""
+        before = self.grid.fed_by(control.group, self.open_switches(control.start_t))
+        return any(
+            self.grid.fed_by(control.group, opened) != before
+            for t, opened in self.switches
+            if control.start_t < t < control.end_t
+        )
+
+    def sent_to(self, device: Device) -> list[Request]:
+        """List the requests that one device received."""
+        return self.requests.get((device.port, device.unit), [])
+
+    def down(self, process: str, t: float) -> Outage | None:
+        """Find the outage of a process at a time."""
+        return next((kill for kill in self.kills if process in kill.whom and kill.t <= t < kill.until), None)
+
+
+def read(folder: Path, grid: Grid) -> Evidence:
+    """Read a folder; what cannot be read becomes a fault, never an exception."""
+    evidence = Evidence(grid)
+    try:
+        evidence.manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        evidence.devices = [
+            Device(
+                item["service_point"],
+                item["lfdi"].upper(),
+                item["port"],
+                item["unit"],
+                item["process"],
+                float(item["rating_w"]),
+            )
+            for item in evidence.manifest["devices"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        evidence.faults.add(f"manifest.json cannot be read: {error!r}")
+    for name, take in (
+        ("journal.jsonl", _Journal(evidence).take),
+        ("replay.jsonl", _Replay(evidence).take),
+        ("responses.jsonl", lambda item: evidence.responses.append(_response(item))),
+        ("readings.jsonl", lambda item: evidence.readings.append(_reading(item))),
+        ("audit.jsonl", evidence.audit.append),
+        ("steps.jsonl", _Steps(evidence).take),
+    ):
+        _read_lines(folder / name, take, evidence.faults)
+    return evidence
+
+
+def _read_lines(path: Path, take: Any, faults: Why) -> None:  # take: any of the callables above
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        faults.add(f"{path.name} cannot be read: {error!r}")
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            item = json.loads(line)
+            if not isinstance(item, dict):
+                message = "not a JSON object"
+                raise TypeError(message)  # noqa: TRY301 - one place that says file and line
+            take(item)
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            faults.add(f"{path.name}:{number} is malformed: {error!r}")
+
+
+def _flow(item: dict[str, Any], start: dict[str, Any]) -> Flow:
+    for key, axis in (
+        ("v", "nodes"),
+        ("p", "service_points"),
+        ("q", "service_points"),
+        ("head_p", "feeders"),
+        ("head_q", "feeders"),
+    ):
+        values = item[key]
+        if len(values) != len(start[axis]):
+            message = f"{key} has {len(values)} values for {len(start[axis])} {axis}"
+            raise ValueError(message)
+        if any(value is None or not math.isfinite(value) for value in values if key != "v" or value is not None):
+            message = f"{key} holds a value that is no number"
+            raise ValueError(message)
+    return Flow(float(item["t"]), item["v"], item["p"], item["head_p"])
+
+
+class _Replay:
+    """The plant alone: start, switches, flow, end."""
+
+    name = "replay.jsonl"
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        self.ended = False
+
+    def started(self, item: dict[str, Any]) -> None:
+        self.evidence.replay_start = item
+
+    def flows(self) -> list[Flow]:
+        return self.evidence.replay
+
+    def first(self) -> dict[str, Any]:
+        return self.evidence.replay_start
+
+    def take(self, item: dict[str, Any]) -> None:
+        kind = item["kind"]
+        if self.ended:
+            message = f"a line of kind {kind!r} after the end"
+            raise ValueError(message)
+        if (kind == "start") is bool(self.first()):
+            message = "the first line, and no other, is of kind 'start'"
+            raise ValueError(message)
+        match kind:
+            case "start":
+                for key, known in (
+                    ("nodes", set(self.evidence.grid.node_ids)),
+                    ("service_points", set(self.evidence.grid.service_points)),
+                    ("feeders", set(self.evidence.grid.feeders)),
+                ):
+                    if set(item[key]) != known or len(item[key]) != len(known):
+                        message = f"{key} are not those of the grid file"
+                        raise ValueError(message)
+                self.started(item)
+            case "flow":
+                flow, flows = _flow(item, self.first()), self.flows()
+                if flows and flow.t <= flows[-1].t:
+                    message = f"the flow at {flow.t} follows the flow at {flows[-1].t}"
+                    raise ValueError(message)
+                flows.append(flow)
+            case "end":
+                self.ended = True
+                self.finished(float(item["t"]))
+            case _:
+                self.other(item)
+
+    def finished(self, t: float) -> None:
+        """Take the time of the last line."""
+
+    def other(self, item: dict[str, Any]) -> None:
+        if item["kind"] != "switches":
+            message = f"kind {item['kind']!r} has no place here"
+            raise ValueError(message)
+
+
+class _Journal(_Replay):
+    """What the plant saw and did."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self._last_t = -math.inf
+
+    def started(self, item: dict[str, Any]) -> None:
+        self.evidence.start = item
+
+    def flows(self) -> list[Flow]:
+        return self.evidence.flows
+
+    def first(self) -> dict[str, Any]:
+        return self.evidence.start
+
+    def finished(self, t: float) -> None:
+        self.evidence.end_t = t
+
+    def other(self, item: dict[str, Any]) -> None:
+        t = float(item["t"])
+        match item["kind"]:
+            case "switches":
+                unknown = [switch for switch in item["open"] if switch not in self.evidence.grid.switch_element]
+                if unknown:
+                    message = f"switches {unknown} are not in the grid file"
+                    raise ValueError(message)
+                self.evidence.switches.append((t, item["open"]))
+            case "request":
+                pdu = bytes.fromhex(item["pdu"])
+                if pdu[0] not in KNOWN:
+                    message = f"function code {pdu[0]:#04x} is not known to this judge"
+                    raise ValueError(message)
+                written(pdu)
+                if t < self._last_t:
+                    message = f"the request at {t} follows the request at {self._last_t}"
+                    raise ValueError(message)
+                self._last_t = t
+                self.evidence.requests[item["port"], item["unit"]].append(Request(t, pdu))
+            case "refused":
+                bytes.fromhex(item["pdu"])
+                int(item["exception"])
+            case kind:
+                message = f"kind {kind!r} is not known"
+                raise ValueError(message)
+
+
+def _response(item: dict[str, Any]) -> Response:
+    return Response(
+        float(item["t"]), item["lfdi"].upper(), item["mrid"].upper(), int(item["status"]), float(item["created_t"])
+    )
+
+
+def _reading(item: dict[str, Any]) -> Reading:
+    float(item["value"])
+    return Reading(float(item["received_t"]), item["lfdi"].upper(), item["point"], float(item["t"]))
+
+
+class _Steps:
+    """Controls, and outages with their ends."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+
+    def take(self, item: dict[str, Any]) -> None:
+        t = float(item["t"])
+        match item["kind"]:
+            case "control":
+                start_t = float(item["start_t"])
+                self._evidence.controls.append(
+                    Control(
+                        item.get("check") or "",
+                        item["mrid"].upper(),
+                        item["group"],
+                        t,
+                        start_t,
+                        start_t + float(item["duration_s"]),
+                        item["setpoints"],
+                    )
+                )
+            case "cut":
+                lfdis = frozenset(lfdi.upper() for lfdi in item["lfdis"])
+                self._evidence.cuts.append(Outage(t, math.inf, lfdis))
+            case "restore":
+                self._end(self._evidence.cuts, t, frozenset(lfdi.upper() for lfdi in item["lfdis"]))
+            case "kill":
+                whom = frozenset([item["process"]])
+                self._evidence.kills.append(Outage(t, math.inf, whom, int(item["signal"])))
+            case "restart":
+                self._end(self._evidence.kills, t, frozenset([item["process"]]))
+
+    @staticmethod
+    def _end(outages: list[Outage], t: float, whom: frozenset[str]) -> None:
+        """End the open outages of these; one that is restored in parts is split."""
+        ended = False
+        for outage in [outage for outage in outages if math.isinf(outage.until) and outage.whom & whom]:
+            outages.remove(outage)
+            outages.append(Outage(outage.t, t, outage.whom & whom, outage.signal))
+            if outage.whom - whom:
+                outages.append(Outage(outage.t, math.inf, outage.whom - whom, outage.signal))
+            ended = True
+        if not ended:
+            message = f"nothing was away that could come back: {sorted(whom)}"
+            raise ValueError(message)
+
+
+def check_evidence(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
+    """Judge completeness, form and the audit chain."""
+    why = evidence.faults
+    expected = len(evidence.grid.service_points)
+    lfdis = {device.lfdi for device in evidence.devices}
+    for what, found in (
+        ("LFDIs", lfdis),
+        ("service points", {device.service_point for device in evidence.devices}),
+        ("Modbus addresses", {(device.port, device.unit) for device in evidence.devices}),
+    ):
+        if len(found) != expected or len(evidence.devices) != expected:
+            why.add(f"the manifest has {len(found)} distinct {what} of {len(evidence.devices)}, expected {expected}")
+    for device in evidence.devices:
+        if not LFDI.fullmatch(device.lfdi):
+            why.add("an LFDI is not 40 hexadecimal digits", device.lfdi)
+        if device.service_point not in evidence.grid.service_points:
+            why.add("the grid file has no such service point", device.service_point)
+        if not device.rating_w > 0:
+            why.add("a rating is not positive", device.service_point)
+    heard = {item.lfdi for item in evidence.responses} | {item.lfdi for item in evidence.readings}
+    for lfdi in sorted(lfdis - heard):
+        why.add("a device of the manifest sent neither a Response nor a reading", lfdi)
+    for lfdi in sorted(heard - lfdis):
+        why.add("an LFDI that is not in the manifest sent something", lfdi)
+    for address in sorted(set(evidence.requests) - {(device.port, device.unit) for device in evidence.devices}):
+        why.add("requests went to an address that is not in the manifest", str(address))
+    if not evidence.manifest.get("speed", 0) > 0:
+        why.add("the manifest gives no speed")
+    for key in ("scale_factors", "repeats"):
+        if key not in evidence.start:
+            why.add(f"the start line of the journal lacks {key}")
+    _check_journal(evidence, why)
+    _check_audit(evidence, why)
+    figures = {
+        "flows": len(evidence.flows),
+        "requests": sum(len(items) for items in evidence.requests.values()),
+        "responses": len(evidence.responses),
+        "readings": len(evidence.readings),
+        "audit_records": len(evidence.audit),
+        "lfdis_heard": len(heard),
+    }
+    return why.lines(), figures
+
+
+def _check_journal(evidence: Evidence, why: Why) -> None:
+    if not evidence.start:
+        why.add("the journal has no start line")
+        return
+    if not evidence.switches:
+        why.add("the journal has no switches line")
+    if math.isinf(evidence.end_t):
+        why.add("the journal has no end line")
+        return
+    start_t = float(evidence.start["t"])
+    times = [start_t, *(flow.t for flow in evidence.flows), evidence.end_t]
+    for before, after in pairwise(times):
+        if after - before > FLOW_GAP_S:
+            why.add(f"the flow lines have a gap: every {FLOW_EVERY_S:g} s is required", f"{before:.0f} to {after:.0f}")
+    if len(evidence.flows) > (evidence.end_t - start_t) / FLOW_EVERY_S * 1.05 + 2:
+        why.add(f"the journal has {len(evidence.flows)} flow lines, more than one every {FLOW_EVERY_S:g} s")
+
+
+def _check_audit(evidence: Evidence, why: Why) -> None:
+    if not evidence.audit:
+        why.add("the audit chain is empty")
+    previous, last = "0" * 64, None
+    for item in evidence.audit:
+        try:
+            sequence = item["sequence"]
+            kept = [item[key] for key in ("party", "sequence", "time", "principal", "verb", "resource", "outcome")]
+            kept += [item["detail"], item["previous_sha256"]]
+            digest = hashlib.sha256(json.dumps(kept).encode()).hexdigest()
+            if last is not None and sequence != last + 1:
+                why.add("the audit chain is not in sequence", f"{sequence} after {last}")
+            if item["previous_sha256"] != previous:
+                why.add("an audit record does not name the hash of the one before it", str(sequence))
+            if item["sha256"] != digest:
+                why.add("the hash of an audit record is not that of its content", str(sequence))
+            previous, last = item["sha256"], sequence
+        except (KeyError, TypeError) as error:
+            why.add(f"an audit record is malformed: {error!r}")
+    about = [json.dumps([item.get("resource"), item.get("detail")]).upper() for item in evidence.audit]
+    for control in evidence.controls:
+        if not any(control.mrid in text for text in about):
+            why.add("a control has no audit record", control.mrid)
