@@ -27,6 +27,10 @@ MAX_EXPONENT: Final = 10
 """A sunssf lies within -10..10 (SunSpec information model specification, scale factors)."""
 
 
+MAX_REPEATING: Final = 4096
+"""Registers of a repeating model on a device: far more than 10 curves of 10 points need; bounds what a hostile device costs."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """One point of a layout, with its registers."""
@@ -403,7 +407,7 @@ def compile_layout(model_id: int, counts: Mapping[str, int] | None = None) -> La
 
 
 # One entry per device type; the bound keeps a hostile device from filling memory with counts of its own.
-@functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=128)
 def _compiled(model_id: int, counts: tuple[tuple[str, int], ...]) -> Layout:
     group = model_definition(model_id).group
     places: list[Place] = []
@@ -468,6 +472,10 @@ def counts_of(model_id: int, data: bytes, length: int) -> dict[str, int]:
     for group in root.groups:
         if group.count == 0:
             counts[group.name] = max(0, body - fixed) // _registers(group, counts)
+    if body > MAX_REPEATING and names:
+        raise PeerError(
+            f"L = {length}: a repeating model of more than {MAX_REPEATING} registers is not taken", path=f"{model_id}.L"
+        )
     if names and (needed := _registers(root, counts)) > body:
         raise PeerError(
             f"L = {length}, but the counts {counts} need {needed - HEADER_REGISTERS} registers", path=f"{model_id}.L"

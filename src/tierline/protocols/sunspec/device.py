@@ -1,6 +1,6 @@
 """The register image of an inverter of models 1 and 701 to 713, as it leaves the factory.
 
-Settings are the defaults of IEEE 1547-2018 for categories B and III. Adding a model is one entry in `standard_models`.
+Settings are the defaults of IEEE 1547-2018 for categories B and III; points that would have no effect are not implemented. Adding a model is one entry in `standard_models`.
 """
 
 from collections.abc import Mapping
@@ -230,13 +230,11 @@ def _stored(number: int, scales: Mapping[str, Value], curve: _Stored, part: str)
     return values
 
 
+# The models of stored curves have no reversion timers here; those of 704 have.
 _VOLT_VAR_SCALES: Final[Mapping[str, Value]] = {
     "V_SF": -2,
     "DeptRef_SF": -2,
     "RspTms_SF": -1,
-    "RvrtTms": 0,
-    "RvrtRem": 0,
-    "RvrtCrv": 0,
 }
 # IEEE 1547-2018, table 8, category B.
 _VOLT_VAR: Final = _Stored(
@@ -261,7 +259,7 @@ _VOLT_WATT: Final = _Stored(
     points=(("106", "100"), ("110", "0")),
     extras={"DeptRef": 0, "RspTms": Decimal(10)},
 )
-_WATT_VAR_SCALES: Final[Mapping[str, Value]] = {"W_SF": -2, "DeptRef_SF": -2, "RvrtTms": 0, "RvrtRem": 0, "RvrtCrv": 0}
+_WATT_VAR_SCALES: Final[Mapping[str, Value]] = {"W_SF": -2, "DeptRef_SF": -2}
 # IEEE 1547-2018, table 9, category B.
 _WATT_VAR: Final = _Stored(
     x="W",
@@ -288,9 +286,6 @@ def _droop() -> dict[str, Value]:
         "Db_SF": -3,
         "K_SF": -3,
         "RspTms_SF": -1,
-        "RvrtTms": 0,
-        "RvrtRem": 0,
-        "RvrtCtl": 0,
     }
     for index in range(_ACTIVE_AND_SPARE):
         # IEEE 1547-2018, table 24.

@@ -5,6 +5,7 @@ it is taken.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -107,6 +108,18 @@ _LIMITS: Final[Mapping[tuple[int, str], tuple[Decimal, Decimal]]] = MappingProxy
 )
 """Ranges that follow from what the points are percentages and factors of."""
 
+REVERSIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "PFWInj": {"PFWInj.PF": "PFWInjRvrt.PF", "PFWInj.Ext": "PFWInjRvrt.Ext"},
+        "PFWAbs": {"PFWAbs.PF": "PFWAbsRvrt.PF", "PFWAbs.Ext": "PFWAbsRvrt.Ext"},
+        "WMaxLimPct": {"WMaxLimPct": "WMaxLimPctRvrt"},
+        "WSet": {"WSet": "WSetRvrt", "WSetPct": "WSetPctRvrt"},
+        "VarSet": {"VarSet": "VarSetRvrt", "VarSetPct": "VarSetPctRvrt"},
+    }
+)
+"""The functions of 704 with a reversion timer, and where their values after it stand."""
+_CONTROLS: Final = 704
+
 _CODED: Final = frozenset({PointType.ENUM16, PointType.ENUM32})
 
 
@@ -125,6 +138,7 @@ class SunSpecInverter:
         self._on_change = on_change
         self._defers_adoption = defers_adoption
         self._pending: dict[int, int] = {}
+        self._timers: dict[str, float] = {}
         self._gauges: dict[tuple[int, str], Gauge] = {}
 
     def read(self, address: int, count: int) -> bytes:
@@ -158,15 +172,48 @@ class SunSpecInverter:
         self.image.store(address, data)
         for place in places:
             self._on_change(Changed(model_id=model.layout.model_id, path=place.path, value=candidate.value(place.path)))
+        paths = {place.path for place in places}
         adoption = ADOPTIONS.get(model.layout.model_id)
-        if adoption and any(place.path == adoption.request for place in places):
+        if adoption and adoption.request in paths:
             self._request(model.layout.model_id, adoption, candidate.code(adoption.request) or 0)
+        if model.layout.model_id == _CONTROLS:
+            self._start_timers(paths, candidate)
 
     def settle(self) -> None:
         """Finish the adoptions that were requested, where they are deferred."""
         pending, self._pending = self._pending, {}
         for model_id, number in pending.items():
             self._adopt(model_id, ADOPTIONS[model_id], number)
+
+    def tick(self, elapsed_s: float) -> None:
+        """Let time pass for the reversion timers; where one ends, its function reverts and tells so as a change."""
+        for name, remaining in list(self._timers.items()):
+            left = remaining - elapsed_s
+            if left > 0:
+                self._timers[name] = left
+                self.image.set_values(_CONTROLS, {f"{name}RvrtRem": math.ceil(left)})
+            else:
+                del self._timers[name]
+                self._revert(name)
+
+    def _start_timers(self, paths: set[str], controls: Block) -> None:
+        """Start or stop the timers whose function or time was written: either is a sign of life."""
+        for name in REVERSIONS:
+            if not paths & {f"{name}Ena", f"{name}RvrtTms"}:
+                continue
+            seconds = controls.code(f"{name}RvrtTms") or 0
+            self._timers.pop(name, None)
+            if seconds and controls.code(f"{name}Ena") == 1:
+                self._timers[name] = float(seconds)
+            self.image.set_values(_CONTROLS, {f"{name}RvrtRem": seconds if name in self._timers else 0})
+
+    def _revert(self, name: str) -> None:
+        block = self.image.block(_CONTROLS)
+        values = {path: block.value(source) for path, source in REVERSIONS[name].items() if block.has(source)}
+        values[f"{name}Ena"] = block.code(f"{name}EnaRvrt") or 0
+        self.image.set_values(_CONTROLS, {**values, f"{name}RvrtRem": 0})
+        for path, value in values.items():
+            self._on_change(Changed(model_id=_CONTROLS, path=path, value=value))
 
     def active(self, model_id: int) -> dict[str, Value]:
         """Read the active curve or control of a model, by path inside it."""
@@ -184,6 +231,9 @@ class SunSpecInverter:
         for place in places:
             if not place.point.is_writable or _is_read_only(block, place):
                 raise _fault(ExceptionCode.ILLEGAL_DATA_ADDRESS, f"{model.layout.model_id}.{place.path} is read-only")
+            if block.value(place.path) is None:
+                name = f"{model.layout.model_id}.{place.path}"
+                raise _fault(ExceptionCode.ILLEGAL_DATA_ADDRESS, f"{name} is not implemented")
         return model, places
 
     def _candidate(self, model: MappedModel, address: int, data: bytes) -> Block:

@@ -55,6 +55,13 @@ class ScalarRow:
     """How a number is brought to the device's resolution; a limit is never rounded up."""
     release: Release = Release.DISABLE
     """What happens when it is no longer commanded."""
+    timer: str = ""
+    """The prefix of its reversion timer: of the points `RvrtTms` and `EnaRvrt`; empty where it has none."""
+
+    @property
+    def reversion(self) -> Mapping[str, str]:
+        """The points of its values after a reversion, by the points of its values."""
+        return {self.path: f"{self.path}Rvrt"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +90,13 @@ class PowerFactorRow:
     """The point of the excitation: 0 over-excited (injecting), 1 under-excited (absorbing)."""
     enable: str
     """The point that switches it on."""
+    timer: str
+    """The prefix of its reversion timer."""
+
+    @property
+    def reversion(self) -> Mapping[str, str]:
+        """The points of its values after a reversion, by the points of its values."""
+        return {path: path.replace(".", "Rvrt.") for path in (self.displacement, self.excitation)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +115,13 @@ class FixedVarRow:
     """Its values."""
     enable: str
     """The point that switches it on."""
+    timer: str
+    """The prefix of its reversion timer."""
+
+    @property
+    def reversion(self) -> Mapping[str, str]:
+        """The points of its values after a reversion, by the points of its values."""
+        return {self.path: f"{self.path}Rvrt"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,15 +179,17 @@ FUNCTIONS: Final[tuple[FunctionRow, ...]] = (
         enable="WMaxLimPctEna",
         rank=Rank.LIMIT,
         rounding=ROUND_DOWN,
+        timer="WMaxLimPct",
     ),
-    ScalarRow(name="fixed_w_pct", model_id=704, path="WSetPct", enable="WSetEna", mode=("WSetMod", 0)),
-    ScalarRow(name="target_w", model_id=704, path="WSet", enable="WSetEna", mode=("WSetMod", 1)),
+    ScalarRow(name="fixed_w_pct", model_id=704, path="WSetPct", enable="WSetEna", mode=("WSetMod", 0), timer="WSet"),
+    ScalarRow(name="target_w", model_id=704, path="WSet", enable="WSetEna", mode=("WSetMod", 1), timer="WSet"),
     PowerFactorRow(
         name="fixed_pf_inject_w",
         model_id=704,
         displacement="PFWInj.PF",
         excitation="PFWInj.Ext",
         enable="PFWInjEna",
+        timer="PFWInj",
     ),
     PowerFactorRow(
         name="fixed_pf_absorb_w",
@@ -174,6 +197,7 @@ FUNCTIONS: Final[tuple[FunctionRow, ...]] = (
         displacement="PFWAbs.PF",
         excitation="PFWAbs.Ext",
         enable="PFWAbsEna",
+        timer="PFWAbs",
     ),
     FixedVarRow(
         name="fixed_var",
@@ -182,8 +206,11 @@ FUNCTIONS: Final[tuple[FunctionRow, ...]] = (
         reference="VarSetMod",
         references=_VAR_REFERENCES,
         enable="VarSetEna",
+        timer="VarSet",
     ),
-    ScalarRow(name="target_var", model_id=704, path="VarSet", enable="VarSetEna", mode=("VarSetMod", 4)),
+    ScalarRow(
+        name="target_var", model_id=704, path="VarSet", enable="VarSetEna", mode=("VarSetMod", 4), timer="VarSet"
+    ),
     CurveRow(name="volt_var", model_id=705, x="V", y="Var", references=_VAR_REFERENCES),
     CurveRow(name="volt_watt", model_id=706, x="V", y="W", references=_W_REFERENCES),
     _ride_through("lvrt_must_trip", 707, "MustTrip.", "V"),
@@ -358,6 +385,11 @@ ALARMS: Final[tuple[AlarmRow, ...]] = (
     AlarmRow(name="alarm_hardware", symbol="MANUFACTURER_ALRM", bit=16),
 )
 """The alarms of a device; the bit positions are not those of IEEE 2030.5."""
+
+HEARTBEAT_MODEL: Final = 715
+"""The model of the heartbeats."""
+HEARTBEAT_PATH: Final = "ControllerHb"
+"""What the controller counts up each second."""
 
 MODELS: Final = frozenset(
     {1} | {row.model_id for row in FUNCTIONS} | {row.model_id for row in (*MEASUREMENTS, *NAMEPLATE, *SETTINGS)}

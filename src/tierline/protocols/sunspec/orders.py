@@ -5,7 +5,7 @@ before the point that switches it on.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final, assert_never
 
@@ -60,6 +60,16 @@ class AdoptStored:
 Step = WritePoints | AdoptStored
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadMan:
+    """What the device does by itself when nobody has spoken to it for a while: the last resort."""
+
+    after_s: int
+    """Seconds after the last sign of life; the writer must give one more often."""
+    default: Setpoints = field(default_factory=Setpoints)
+    """What then holds of the functions commanded; those that are not in it are switched off."""
+
+
 def rows_named(names: Iterable[str]) -> tuple[FunctionRow, ...]:
     """Find the rows of functions.
 
@@ -103,7 +113,7 @@ def staging_index(block: Block, adoption: Adoption) -> int | None:
     return None
 
 
-def plan(target: Setpoints, blocks: Mapping[int, Block]) -> list[Step]:
+def plan(target: Setpoints, blocks: Mapping[int, Block], dead_man: DeadMan | None = None) -> list[Step]:
     """List the steps that bring a device from what its blocks say to the target, in the order they are safe in.
 
     A step whose points already hold is left to the writer, who compares registers.
@@ -114,7 +124,12 @@ def plan(target: Setpoints, blocks: Mapping[int, Block]) -> list[Step]:
         if row.model_id not in blocks or not is_supported(row, blocks[row.model_id]):
             raise Unsupported(f"the device does not implement what {row.name} needs in model {row.model_id}")
     _refuse_rivals(rows)
-    steps = [step for row in rows for step in _steps(row, target[row.name], blocks[row.model_id])]
+    steps: list[Step] = []
+    for row in rows:
+        block = blocks[row.model_id]
+        if dead_man is not None and isinstance(row, ScalarRow | PowerFactorRow | FixedVarRow):
+            steps += _reversion_steps(row, target[row.name], dead_man, block)
+        steps += _steps(row, target[row.name], block)
     steps = [*_merged(steps), *_releases(rows, blocks)]
     return sorted(steps, key=lambda step: step.rank)
 
@@ -148,8 +163,7 @@ def _steps(row: FunctionRow, value: Canonical, block: Block) -> Iterator[Step]:
         case ScalarRow(), Decimal():
             yield from _scalar_steps(row, value, block)
         case PowerFactorRow(), PowerFactor():
-            values: dict[str, Value] = {row.displacement: value.displacement, row.excitation: int(value.absorbing)}
-            yield WritePoints(rank=Rank.ENGAGE, model_id=model_id, values=values)
+            yield WritePoints(rank=Rank.ENGAGE, model_id=model_id, values=_value_points(row, value))
             yield WritePoints(rank=Rank.ENGAGE, model_id=model_id, values={row.enable: 1})
         case FixedVarRow(), FixedVar():
             if value.reference not in row.references:
@@ -163,6 +177,45 @@ def _steps(row: FunctionRow, value: Canonical, block: Block) -> Iterator[Step]:
         case DroopRow(), Droop():
             yield AdoptStored(rank=Rank.ENGAGE, model_id=model_id, values=_droop_values(value))
             yield WritePoints(rank=Rank.ENGAGE, model_id=model_id, values={ENABLE: 1})
+        case _:
+            raise Unsupported(f"{row.name} does not take a value of type {type(value).__name__}")
+
+
+def timer_of(row: FunctionRow, block: Block) -> str | None:
+    """Name the point of a function's reversion timer, where the device has one."""
+    if not isinstance(row, ScalarRow | PowerFactorRow | FixedVarRow) or not row.timer:
+        return None
+    timer = f"{row.timer}RvrtTms"
+    return timer if block.has(timer) and block.has(f"{row.timer}EnaRvrt") else None
+
+
+def _reversion_steps(
+    row: ScalarRow | PowerFactorRow | FixedVarRow, value: Canonical, dead_man: DeadMan, block: Block
+) -> Iterator[WritePoints]:
+    timer = timer_of(row, block)
+    if timer is None:
+        return
+    rank = row.rank if isinstance(row, ScalarRow) else Rank.ENGAGE
+    default = dead_man.default.get(row.name)
+    values: dict[str, Value] = {f"{row.timer}EnaRvrt": 0}
+    # What a percentage refers to does not revert: a default with another reference cannot be left to the timer.
+    same = not isinstance(default, FixedVar) or (isinstance(value, FixedVar) and default.reference == value.reference)
+    if default is not None and same:
+        values[f"{row.timer}EnaRvrt"] = 1
+        values |= {row.reversion[path]: number for path, number in _value_points(row, default).items()}
+    rounding = row.rounding if isinstance(row, ScalarRow) else None
+    yield WritePoints(rank=rank, model_id=row.model_id, values=values, rounding=rounding)
+    yield WritePoints(rank=rank, model_id=row.model_id, values={timer: dead_man.after_s})
+
+
+def _value_points(row: ScalarRow | PowerFactorRow | FixedVarRow, value: Canonical) -> dict[str, Value]:
+    match row, value:
+        case ScalarRow(path=path), Decimal():
+            return {path: value}
+        case PowerFactorRow(displacement=displacement, excitation=excitation), PowerFactor():
+            return {displacement: value.displacement, excitation: int(value.absorbing)}
+        case FixedVarRow(path=path), FixedVar():
+            return {path: value.value_pct}
         case _:
             raise Unsupported(f"{row.name} does not take a value of type {type(value).__name__}")
 

@@ -100,10 +100,13 @@ class SunSpecDevice:
         der_id: DerId,
         patience: Patience | None = None,
         adopting: Adopting | None = None,
+        dead_man: orders.DeadMan | None = None,
     ) -> None:
         self._clock = clock
         self._der_id = der_id
         self._adopting = adopting or Adopting()
+        self._dead_man = dead_man
+        self._timers: frozenset[tuple[int, str]] = frozenset()
         self._link = ModbusLink(network, endpoint, deadline=clock.deadline, fraction=random.fraction, patience=patience)
         self._writer = asyncio.Lock()
         self._models: dict[int, FoundModel] = {}
@@ -146,7 +149,7 @@ class SunSpecDevice:
             await self._know_map()
             concerned = sorted(orders.models_concerned(target) & self._models.keys())
             held = {model_id: await self._held(model_id) for model_id in concerned}
-            steps = orders.plan(target, _blocks(held))
+            steps = orders.plan(target, _blocks(held), self._dead_man)
             for step in steps:
                 step_changes(step, held[step.model_id])  # what does not fit is refused before anything is written
             writes = 0
@@ -156,13 +159,39 @@ class SunSpecDevice:
                 for model_id in {step.model_id for step in steps}:
                     held[model_id] = await self._held(model_id)
             blocks = _blocks(held)
-            for step in orders.plan(target, blocks):
+            for step in orders.plan(target, blocks, self._dead_man):
                 if changes := step_changes(step, held[step.model_id]):
                     what = ", ".join(f"{step.model_id}.{path} = {value}" for path, value in step.values.items())
                     raise PeerError(
                         f"{self._link.endpoint} does not hold {what} ({len(changes)} runs of registers differ)"
                     )
+            self._timers = frozenset(
+                (row.model_id, timer)
+                for row in orders.rows_named(target)
+                if (timer := orders.timer_of(row, blocks[row.model_id])) is not None
+            )
             return ReadBack(setpoints=orders.held(target, blocks), writes=writes)
+
+    async def keep_alive(self) -> None:
+        """Give the device a sign of life: restart the reversion timers in use and count its controller heartbeat up.
+
+        Call it once a second where the device has model 715 (SunSpec model 715, ControllerHb), else well within the dead-man time.
+        Raises: LinkError, PeerError.
+        """
+        async with self._writer:
+            await self._know_map()
+            if self._dead_man is not None:
+                for model_id, timer in sorted(self._timers):
+                    held = await self._held(model_id)
+                    (run,) = held.layout.encode_runs({timer: self._dead_man.after_s}, held.block())
+                    await self._write(held, run)
+            if mapping.HEARTBEAT_MODEL in self._models:
+                held = await self._held(mapping.HEARTBEAT_MODEL)
+                count = held.block().code(mapping.HEARTBEAT_PATH)
+                if count is not None:
+                    # 0xFFFFFFFF is the sentinel of an unsigned number, so the count wraps before it.
+                    (run,) = held.layout.encode_runs({mapping.HEARTBEAT_PATH: (count + 1) % 0xFFFFFFFF}, held.block())
+                    await self._write(held, run)
 
     async def measure(self) -> tuple[Sequence[tuple[str, int, int, int]], Sequence[Alarm]]:
         """Read the measurements: (point, phase, value, power of ten) each, and the alarms that are active.

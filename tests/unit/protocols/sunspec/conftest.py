@@ -16,6 +16,13 @@ from tierline.protocols.sunspec.link import Endpoint, Patience
 from tierline.protocols.sunspec.modbus import Function
 from tierline.protocols.sunspec.north import JournalEntry, NorthFace
 from tierline.protocols.sunspec.south import Adopting, SunSpecDevice
+from tierline.sim.loop import VirtualLoop
+
+
+def pytest_asyncio_loop_factories(config, item):
+    """Run these tests under virtual time: no deadline depends on how busy the machine is, and no sleep takes any."""
+    return {"virtual": VirtualLoop}
+
 
 PASS, DROP, CLOSE, CLOSE_AFTER, GARBAGE, STRAY, SLOW = (
     "pass",
@@ -212,7 +219,7 @@ class Bench:
     def write(self, address, data):
         self.unit.write(address, data)
 
-    def link_anew(self) -> SunSpecDevice:
+    def link_anew(self, dead_man=None) -> SunSpecDevice:
         return SunSpecDevice(
             network=self.network,
             clock=self.clock,
@@ -221,6 +228,7 @@ class Bench:
             der_id=DerId("abc"),
             patience=Patience(connect_s=0.2, request_s=0.05),
             adopting=Adopting(poll_s=0.005, most_s=0.04),
+            dead_man=dead_man,
         )
 
     @property
@@ -241,3 +249,9 @@ def make_bench():
 @pytest.fixture
 def kind():
     return KIND
+
+
+@pytest.fixture(scope="session")
+def make_bench_anew():
+    """Make a bench inside a property: the fixture itself holds no state."""
+    return Bench

@@ -2,7 +2,9 @@ from decimal import Decimal
 
 import pytest
 
+from tierline.protocols.sunspec.codec import compile_layout
 from tierline.protocols.sunspec.device import standard_image
+from tierline.protocols.sunspec.image import RegisterImage
 from tierline.protocols.sunspec.inverter import ADOPTIONS, Adopted, Changed, SunSpecInverter, is_valid_curve
 from tierline.protocols.sunspec.modbus import ModbusFault
 
@@ -193,3 +195,61 @@ def test_an_inverter_without_a_listener_takes_writes_too(kind):
     write(inverter, 703, ES=0)
     assert inverter.image.block(703).code("ES") == 0
     assert inverter.read(40000, 2) == b"SunS"
+
+
+def controls(inverter):
+    return inverter.image.block(704)
+
+
+def limit_with_timer(inverter, seconds=60, **reversion):
+    write(inverter, 704, WMaxLimPct=Decimal(40), WMaxLimPctRvrtTms=seconds, **reversion)
+    write(inverter, 704, WMaxLimPctEna=1)
+
+
+def test_a_function_reverts_when_its_timer_ends(inverter, changes):
+    limit_with_timer(inverter, WMaxLimPctRvrt=Decimal(70), WMaxLimPctEnaRvrt=1)
+    inverter.tick(59.5)
+    assert (controls(inverter).number("WMaxLimPct"), controls(inverter).code("WMaxLimPctRvrtRem")) == (40, 1)
+    changes.clear()
+    inverter.tick(0.5)
+    assert (controls(inverter).number("WMaxLimPct"), controls(inverter).code("WMaxLimPctEna")) == (70, 1)
+    assert controls(inverter).code("WMaxLimPctRvrtRem") == 0
+    assert [(change.path, change.value) for change in changes] == [("WMaxLimPct", Decimal(70)), ("WMaxLimPctEna", 1)]
+    inverter.tick(1000)
+    assert len(changes) == 2
+
+
+def test_a_function_is_switched_off_by_its_timer_unless_it_reverts_to_on(inverter):
+    limit_with_timer(inverter)
+    inverter.tick(60)
+    assert controls(inverter).code("WMaxLimPctEna") == 0
+
+
+def test_a_sign_of_life_restarts_a_timer(inverter):
+    limit_with_timer(inverter)
+    inverter.tick(50)
+    write(inverter, 704, WMaxLimPctRvrtTms=60)
+    inverter.tick(50)
+    assert controls(inverter).code("WMaxLimPctEna") == 1
+    assert controls(inverter).code("WMaxLimPctRvrtRem") == 10
+
+
+def test_switching_a_function_off_stops_its_timer(inverter, changes):
+    limit_with_timer(inverter)
+    write(inverter, 704, WMaxLimPctEna=0)
+    changes.clear()
+    inverter.tick(1000)
+    assert changes == []
+    assert controls(inverter).code("WMaxLimPctRvrtRem") == 0
+
+
+def test_a_point_that_is_not_implemented_is_not_written(inverter):
+    assert refusal(inverter, 705, {"RvrtTms": 60}) == 2
+
+
+def test_a_text_that_is_not_text_is_refused():
+    layout = compile_layout(12)
+    inverter = SunSpecInverter(RegisterImage([(layout, {"Nam": "old"})]))
+    with pytest.raises(ModbusFault, match="not UTF-8") as fault:
+        inverter.write(inverter.image.models[12].address + layout.place("Nam").offset, b"\xff\xfe" + bytes(6))
+    assert fault.value.code == 3

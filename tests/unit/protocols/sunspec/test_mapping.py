@@ -5,7 +5,7 @@ from tierline.model.functions import ValueType
 from tierline.protocols.sunspec import mapping
 from tierline.protocols.sunspec.codec import compile_layout
 from tierline.protocols.sunspec.definitions import model_definition
-from tierline.protocols.sunspec.inverter import ADOPTIONS
+from tierline.protocols.sunspec.inverter import ADOPTIONS, REVERSIONS
 from tierline.protocols.sunspec.mapping import (
     CurveRow,
     DroopRow,
@@ -69,6 +69,17 @@ def test_every_function_is_canonical_and_of_the_kind_of_its_row(row):
         DroopRow: ValueType.DROOP,
     }
     assert functions.FUNCTIONS[row.name].value is kinds[type(row)]
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in mapping.FUNCTIONS if getattr(row, "timer", "")], ids=lambda row: row.name
+)
+def test_every_reversion_timer_is_published_and_known_to_the_simulated_inverter(row):
+    layout = layout_of(row.model_id)
+    for path in (f"{row.timer}RvrtTms", f"{row.timer}EnaRvrt", *row.reversion, *row.reversion.values()):
+        assert layout.place(path).point.is_writable
+    assert not layout.place(f"{row.timer}RvrtRem").point.is_writable
+    assert row.reversion.items() <= REVERSIONS[row.timer].items()
 
 
 def test_a_function_has_one_row():

@@ -12,6 +12,7 @@ from tierline.protocols.sunspec.device import standard_models
 from tierline.protocols.sunspec.image import RegisterImage
 from tierline.protocols.sunspec.inverter import Changed
 from tierline.protocols.sunspec.modbus import ModbusFault
+from tierline.protocols.sunspec.orders import DeadMan
 
 
 def curve(*points, reference=Reference.SET_MAX_VAR, **extras) -> Curve:
@@ -520,4 +521,113 @@ async def test_a_fault_at_any_request_of_an_apply_is_an_error_and_the_next_apply
     bench.clock.monotonic += 100
     bench.network.interfere = lambda _number, _frame: bench.PASS
     assert dict((await bench.device.apply(wanted)).setpoints) == dict(wanted)
+    await bench.device.close()
+
+
+# ---- the device on its own
+
+
+DEAD_MAN = DeadMan(
+    after_s=60,
+    default=Setpoints.of(
+        {
+            "max_lim_w_pct": Decimal(70),
+            "fixed_pf_inject_w": PowerFactor(displacement=Decimal("0.98"), absorbing=False),
+            "fixed_var": FixedVar(value_pct=Decimal(5), reference=Reference.SET_MAX_VAR),
+        }
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("values", "enable", "after", "held"),
+    [
+        ({"max_lim_w_pct": Decimal(40)}, "WMaxLimPctEna", "WMaxLimPct", Decimal(70)),
+        (
+            {"fixed_pf_inject_w": PowerFactor(displacement=Decimal("0.9"), absorbing=True)},
+            "PFWInjEna",
+            "PFWInj.PF",
+            Decimal("0.98"),
+        ),
+        (
+            {"fixed_var": FixedVar(value_pct=Decimal(20), reference=Reference.SET_MAX_VAR)},
+            "VarSetEna",
+            "VarSetPct",
+            Decimal(5),
+        ),
+    ],
+)
+async def test_a_device_that_hears_nothing_more_reverts_to_the_default(bench, values, enable, after, held):
+    device = bench.link_anew(DEAD_MAN)
+    assert dict((await device.apply(Setpoints.of(values))).setpoints) == values
+    assert (await device.apply(Setpoints.of(values))).writes == 0
+    bench.inverter.tick(61)
+    controls = bench.inverter.image.block(704)
+    assert (controls.code(enable), controls.number(after)) == (1, held)
+    assert dict((await device.apply(Setpoints.of(values))).setpoints) == values
+    await device.close()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"target_w": Decimal(500)},
+        {"fixed_var": FixedVar(value_pct=Decimal(20), reference=Reference.STAT_VAR_AVAIL)},
+    ],
+)
+async def test_what_has_no_default_is_switched_off_by_the_dead_man(bench, values):
+    device = bench.link_anew(DEAD_MAN)
+    await device.apply(Setpoints.of(values))
+    bench.inverter.tick(61)
+    controls = bench.inverter.image.block(704)
+    assert (controls.code("WSetEna"), controls.code("VarSetEna")) == (0, 0)
+    await device.close()
+
+
+async def test_a_sign_of_life_keeps_the_commands(bench):
+    device = bench.link_anew(DEAD_MAN)
+    await device.apply(target(max_lim_w_pct=Decimal(40)))
+    for _ in range(3):
+        bench.inverter.tick(50)
+        await device.keep_alive()
+    assert bench.inverter.image.block(704).number("WMaxLimPct") == 40
+    await device.close()
+
+
+async def test_without_a_dead_man_the_timers_are_left_alone(bench):
+    await bench.device.apply(target(max_lim_w_pct=Decimal(40)))
+    writes = bench.network.writes()
+    await bench.device.keep_alive()
+    assert bench.network.writes() == writes
+    assert bench.inverter.image.block(704).code("WMaxLimPctRvrtTms") == 0
+    await bench.device.close()
+
+
+async def test_a_device_without_timers_is_commanded_without(bench):
+    bench.inverter.image.set_values(704, {"WMaxLimPctRvrtTms": None})
+    device = bench.link_anew(DEAD_MAN)
+    assert (await device.apply(target(max_lim_w_pct=Decimal(40)))).setpoints["max_lim_w_pct"] == 40
+    await device.close()
+
+
+async def test_a_default_of_the_wrong_kind_is_refused(bench):
+    device = bench.link_anew(DeadMan(after_s=60, default=target(max_lim_w_pct=True)))
+    with pytest.raises(Unsupported, match="type bool"):
+        await device.apply(target(max_lim_w_pct=Decimal(40)))
+    await device.close()
+
+
+@pytest.mark.parametrize(("count", "next_count"), [(0, 1), (41, 42), (0xFFFFFFFE, 0)])
+async def test_the_heartbeat_of_the_controller_counts_up(make_bench, kind, count, next_count):
+    models = [*standard_models(kind), (compile_layout(715), {"ControllerHb": count, "LocRemCtl": 0})]
+    bench = make_bench(RegisterImage(models))
+    await bench.device.keep_alive()
+    assert bench.inverter.image.block(715).code("ControllerHb") == next_count
+    await bench.device.close()
+
+
+async def test_a_device_without_a_heartbeat_gets_none(make_bench):
+    bench = make_bench(RegisterImage([(compile_layout(1), {}), (compile_layout(715), {"LocRemCtl": 0})]))
+    await bench.device.keep_alive()
+    assert bench.network.writes() == 0
     await bench.device.close()
