@@ -15,6 +15,7 @@ opender = pytest.importorskip("opender", reason="OpenDER is part of the test req
 from opender.operation_status.operating_status_pv import OperatingStatusPV  # noqa: E402  # after the skip
 
 from tierline.plant.inverter import Fleet, InverterStatus, Nameplate, step  # noqa: E402  # after the skip
+from tierline.plant.reactive import power_factor_pu  # noqa: E402  # after the skip
 
 pytestmark = pytest.mark.interop
 
@@ -68,7 +69,20 @@ def make_pair(rng, *, mode_changes):
     # Under watt priority OpenDER lets P exceed what was asked for when Q is above the required 44 %: keep below.
     for limit in (s.var_max_inj_var, s.var_max_abs_var):
         np.minimum(limit, 0.44 * s.va_max_va, out=limit, where=s.watt_priority)
-    s.vv_ena[:] = rng.random(UNITS) < 0.75
+    s.fd_ena[:] = rng.random(UNITS) < 0.5
+    s.fd_db_of_hz[:] = s.fd_db_uf_hz[:] = rng.choice([0.017, 0.036, 0.1], UNITS)
+    s.fd_k_of[:] = s.fd_k_uf[:] = rng.uniform(0.03, 0.05, UNITS)
+    s.fd_rsp_s[:] = rng.choice([1.0, 5.0, 10.0], UNITS)
+    s.vw_ena[:] = rng.random(UNITS) < 0.4
+    s.vw_rsp_s[:] = rng.choice([1.0, 10.0, 30.0], UNITS)
+    mode = rng.choice(["none", "vv", "pf", "wv", "var"], UNITS, p=[0.1, 0.45, 0.15, 0.15, 0.15])
+    if not mode_changes:  # OpenDER keeps the lag of constant var while out of service, ours starts from 0
+        mode[mode == "var"] = "vv"
+    s.vv_ena[:], s.pf_ena[:] = mode == "vv", mode == "pf"
+    s.wv_ena[:], s.var_set_ena[:] = mode == "wv", mode == "var"
+    s.pf[:] = rng.uniform(0.9, 1.0, UNITS)
+    s.pf_inject[:] = rng.random(UNITS) < 0.5
+    s.var_set_pct[:] = rng.uniform(-44, 44, UNITS)
     s.vv_rsp_s[:] = rng.choice([1.0, 2.0, 5.0, 10.0, 20.0], UNITS)
     s.vv_v_ref_pu[:] = rng.uniform(0.97, 1.03, UNITS)
     s.vv_v_ref_auto_ena[:] = rng.random(UNITS) < 0.25
@@ -78,7 +92,8 @@ def make_pair(rng, *, mode_changes):
     s.ap_rt_s[:] = rng.choice([5.0, 15.0, 30.0], UNITS)
     s.service.es_dly_s[:] = rng.choice([0.0, 1.0, 7.0, 40.0], UNITS)
     s.service.es_rmp_s[:] = rng.choice([0.0, 10.0, 50.0], UNITS)
-    s.service.es_v_hi_pu[:] = 1.05
+    # OpenDER holds a unit that enters service outside the droop's deadband at almost nothing: enter inside it.
+    s.service.es_hz_lo[:], s.service.es_hz_hi[:] = 59.99, 60.01
     s.service.es_rnd_s[:] = np.where(s.service.es_rmp_s == 0, rng.choice([0.0, 20.0], UNITS), 0.0)
     fleet.state.service.draw[:] = rng.random(UNITS)
     s.service.mc_enabled[:] = rng.random(UNITS) < 0.5
@@ -93,6 +108,13 @@ def make_pair(rng, *, mode_changes):
             (1 + top + 0.06, -0.44),
         )
         s.vv_curve.adopt(i, curve)
+        volt_watt = (
+            (float(rng.uniform(1.05, 1.07)), 1.0),
+            (float(rng.uniform(1.09, 1.10)), float(rng.uniform(0, 0.5))),
+        )
+        s.vw_curve.adopt(i, volt_watt)
+        watt_var = ((0.2, 0.0), (0.5, float(rng.uniform(-0.1, 0.1))), (1.0, float(rng.uniform(-0.44, 0.44))))
+        s.wv_curve.adopt(i, watt_var)
         others.append(
             opender.DER_PV(
                 NP_P_MAX=w[i],
@@ -107,10 +129,31 @@ def make_pair(rng, *, mode_changes):
                 NP_MODE_TRANSITION_TIME=0,  # ours is the response time
                 NP_PRIO_OUTSIDE_MIN_Q_REQ="ACTIVE" if s.watt_priority[i] else "REACTIVE",
                 STATUS_INIT=bool(starts_on[i]),
-                PF_MODE_ENABLE=False,
+                PF_MODE_ENABLE=bool(s.fd_ena[i]),
+                PF_DBOF=s.fd_db_of_hz[i],
+                PF_DBUF=s.fd_db_uf_hz[i],
+                PF_KOF=s.fd_k_of[i],
+                PF_KUF=s.fd_k_uf[i],
+                PF_OLRT=s.fd_rsp_s[i],
+                CONST_PF_MODE_ENABLE=bool(s.pf_ena[i]),
+                CONST_PF=s.pf[i],
+                CONST_PF_EXCITATION="INJ" if s.pf_inject[i] else "ABS",
+                CONST_Q_MODE_ENABLE=bool(s.var_set_ena[i]),
+                CONST_Q=s.var_set_pct[i] / 100,
+                QP_MODE_ENABLE=bool(s.wv_ena[i]),
+                PV_MODE_ENABLE=bool(s.vw_ena[i]),
+                PV_OLRT=s.vw_rsp_s[i],
+                PV_CURVE_V1=volt_watt[0][0],
+                PV_CURVE_P1=volt_watt[0][1],
+                PV_CURVE_V2=volt_watt[1][0],
+                PV_CURVE_P2=volt_watt[1][1],
+                **{f"QP_CURVE_P{k}_GEN": x for k, (x, _) in enumerate(watt_var, 1)},
+                **{f"QP_CURVE_Q{k}_GEN": y for k, (_, y) in enumerate(watt_var, 1)},
                 AP_LIMIT_ENABLE=bool(s.w_max_lim_pct_ena[i]),
                 AP_LIMIT=s.w_max_lim_pct[i] / 100,
                 AP_RT=s.ap_rt_s[i],
+                ES_F_LOW=59.99,
+                ES_F_HIGH=60.01,
                 ES_DELAY=s.service.es_dly_s[i],
                 ES_RAMP_RATE=s.service.es_rmp_s[i],
                 ES_RANDOMIZED_DELAY=0,
@@ -128,8 +171,15 @@ def make_pair(rng, *, mode_changes):
         others[-1].opstatus = OperatingStatusPV(others[-1])
     # A running unit has settled at the first voltage already, as OpenDER assumes.
     shift = np.where(s.vv_v_ref_auto_ena, 0.95, s.vv_v_ref_pu)
-    settled = s.vv_curve.at(FIRST_V_PU - shift + 1.0) * s.vv_ena * starts_on
-    fleet.state.vv_in_pu[:] = fleet.state.vv_out_pu[:] = settled
+    settled = np.select(
+        [s.vv_ena, s.pf_ena, s.wv_ena],
+        [
+            s.vv_curve.at(FIRST_V_PU - shift + 1.0),
+            power_factor_pu(fleet, np.full(UNITS, 0.9)),
+            s.wv_curve.at(np.full(UNITS, 0.9)),
+        ],
+    )
+    fleet.state.q_in_pu[:] = fleet.state.q_out_pu[:] = settled * starts_on
     return fleet, others
 
 
@@ -153,7 +203,8 @@ def run(seed, *, mode_changes):
             if mode_changes and k > 1:
                 flip = rng.random(UNITS) < 0.3
                 s.w_max_lim_pct_ena[:] ^= flip
-                s.vv_ena[:] ^= rng.random(UNITS) < 0.3
+                other_mode = s.pf_ena | s.wv_ena | s.var_set_ena
+                s.vv_ena[:] ^= (rng.random(UNITS) < 0.3) & ~other_mode
                 s.w_max_lim_pct[:] = rng.uniform(0, 100, UNITS).round(1)
             for i, other in enumerate(others):
                 other.der_file.ES_PERMIT_SERVICE = bool(s.service.es[i])

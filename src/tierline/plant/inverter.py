@@ -6,8 +6,8 @@ Generation is positive, at the unit's terminals; reactive power injected is posi
 
 Agrees with EPRI's OpenDER in steady state and in every change of status. Where the two differ on purpose: a limit holds
 from the first step after entering service (there it ramps down from full power); reactive power fades in and out with
-the response time when volt-var is switched (there a separate ramp); under watt priority active power never exceeds what
-was asked for.
+the response time when a mode is switched (there a separate ramp); under watt priority active power never exceeds what
+was asked for; a unit that starts outside the droop's deadband still reaches what droop allows (there it stays near 0).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tierline.plant import service
+from tierline.plant import active, rating, reactive, service
 from tierline.plant.curve import Curves
 from tierline.plant.service import Flags, Floats, ServiceSettings, ServiceState
 
@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 VOLT_VAR_CATEGORY_B: Final = ((0.92, 0.44), (0.98, 0.0), (1.02, 0.0), (1.08, -0.44))
 """Default volt-var curve of category B [pu of nominal voltage, pu of VAMax]. Source: IEEE 1547-2018 table 8."""
 
-_VAR_REQUIRED_PU: Final = 0.44
-"""Reactive capability every unit of category B keeps under watt priority. Source: IEEE 1547-2018 table 7."""
+VOLT_WATT_CATEGORY_B: Final = ((1.06, 1.0), (1.10, 0.0))
+"""Default volt-watt curve [pu of nominal voltage, pu of WMax]. Source: IEEE 1547-2018 table 10."""
+
+WATT_VAR_CATEGORY_B: Final = ((0.2, 0.0), (0.5, 0.0), (1.0, -0.44))
+"""Default watt-var curve of category B [pu of WMax, pu of VAMax]. Source: IEEE 1547-2018 table 9."""
 
 
 class InverterStatus(IntEnum):
@@ -74,8 +77,8 @@ class Nameplate:
         return cls(
             w_max_rtg_w=w,
             va_max_rtg_va=va,
-            var_max_inj_rtg_var=va * _VAR_REQUIRED_PU,
-            var_max_abs_rtg_var=va * _VAR_REQUIRED_PU,
+            var_max_inj_rtg_var=va * rating.VAR_REQUIRED_PU,
+            var_max_abs_rtg_var=va * rating.VAR_REQUIRED_PU,
             i_max_pu=np.full(w.shape, 1.2),
             w_min_pu=np.full(w.shape, 0.005),
             var_at_low_w=np.zeros(w.shape, dtype=np.bool_),
@@ -120,12 +123,48 @@ class Settings:
     """Let the reference voltage follow the measured one. 705 VRefAutoEna."""
     vv_v_ref_auto_s: Floats
     """Time constant of that [s]. 705 VRefAutoTms."""
+    pf_ena: Flags
+    """Constant power factor. 704 PFWInjEna."""
+    pf: Floats
+    """The power factor, above 0 up to 1. 704 PFWInj.PF."""
+    pf_inject: Flags
+    """Inject reactive power (over-excited); otherwise absorb it. 704 PFWInj.Ext."""
+    var_set_ena: Flags
+    """Constant reactive power. 704 VarSetEna."""
+    var_set_pct: Floats
+    """The reactive power injected [% of VAMax], negative to absorb. 704 VarSetPct with VarSetMod VA_MAX_PCT."""
+    wv_ena: Flags
+    """Watt-var. 712 Ena."""
+    wv_curve: Curves
+    """The adopted watt-var curve [pu of WMax -> pu of VAMax]. 712 Crv[1]."""
+    q_rt_s: Floats
+    """Response time of the three modes above [s]; at most 10. Source: IEEE 1547-2018 5.3."""
+    vw_ena: Flags
+    """Volt-watt. 706 Ena."""
+    vw_curve: Curves
+    """The adopted volt-watt curve [pu voltage -> pu of WMax]. 706 Crv[1]."""
+    vw_rsp_s: Floats
+    """Open loop response time [s]. 706 RspTms."""
+    fd_ena: Flags
+    """Frequency droop; enabled by default. 711 Ena."""
+    f_nom_hz: Floats
+    """Nominal frequency [Hz]."""
+    fd_db_of_hz: Floats
+    """Deadband above nominal [Hz]. 711 DbOf."""
+    fd_db_uf_hz: Floats
+    """Deadband below nominal [Hz]. 711 DbUf."""
+    fd_k_of: Floats
+    """Per-unit frequency change for a per-unit change of power, above. 711 KOf."""
+    fd_k_uf: Floats
+    """The same below. 711 KUf."""
+    fd_rsp_s: Floats
+    """Open loop response time [s]. 711 RspTms."""
     service: ServiceSettings
     """Entering service and leaving it. 703 and 707 to 710."""
 
     @classmethod
     def defaults(cls, nameplate: Nameplate) -> Settings:
-        """Return the defaults of IEEE 1547-2018 for category B, category III: every mode disabled."""
+        """Return the defaults of IEEE 1547-2018 for category B, category III: every mode disabled but frequency droop."""
         n = nameplate.w_max_rtg_w.size
         return cls(
             w_max_w=nameplate.w_max_rtg_w.copy(),
@@ -145,6 +184,24 @@ class Settings:
             vv_v_ref_pu=np.ones(n),
             vv_v_ref_auto_ena=np.zeros(n, dtype=np.bool_),
             vv_v_ref_auto_s=np.full(n, 300.0),
+            pf_ena=np.zeros(n, dtype=np.bool_),
+            pf=np.ones(n),
+            pf_inject=np.zeros(n, dtype=np.bool_),
+            var_set_ena=np.zeros(n, dtype=np.bool_),
+            var_set_pct=np.zeros(n),
+            wv_ena=np.zeros(n, dtype=np.bool_),
+            wv_curve=Curves(n, WATT_VAR_CATEGORY_B),
+            q_rt_s=np.full(n, 5.0),
+            vw_ena=np.zeros(n, dtype=np.bool_),
+            vw_curve=Curves(n, VOLT_WATT_CATEGORY_B),
+            vw_rsp_s=np.full(n, 10.0),
+            fd_ena=np.ones(n, dtype=np.bool_),
+            f_nom_hz=np.full(n, 60.0),
+            fd_db_of_hz=np.full(n, 0.036),
+            fd_db_uf_hz=np.full(n, 0.036),
+            fd_k_of=np.full(n, 0.05),
+            fd_k_uf=np.full(n, 0.05),
+            fd_rsp_s=np.full(n, 5.0),
             service=ServiceSettings.defaults(n),
         )
 
@@ -171,12 +228,26 @@ class State:
     """The sun suffices to run."""
     command_pu: Floats
     """The ceiling that limit and set-point have reached so far [pu of WMax]."""
-    vv_in_pu: Floats
-    """Volt-var request of the last step [pu of VAMax]."""
-    vv_out_pu: Floats
-    """Volt-var request after the response time [pu of VAMax]."""
+    q_in_pu: Floats
+    """Reactive power asked for in the last step [pu of VAMax]."""
+    q_out_pu: Floats
+    """The same after the response time [pu of VAMax]."""
     v_ref_auto_pu: Floats
     """Reference voltage that follows the measured one [pu]."""
+    vw_in_pu: Floats
+    """Volt-watt ceiling asked for in the last step [pu of WMax]."""
+    vw_out_pu: Floats
+    """The same after the response time [pu of WMax]."""
+    droop_active: Flags
+    """Frequency droop sets the power, or has not let go of it yet."""
+    droop_outside: Flags
+    """The frequency was outside the deadband in the last step."""
+    droop_pre_pu: Floats
+    """Active power before the frequency left the deadband [pu of WMax]."""
+    droop_in_pu: Floats
+    """Power that droop asked for in the last step [pu of WMax]."""
+    droop_out_pu: Floats
+    """The same after the response time [pu of WMax]."""
     service: ServiceState
     """Who is in service, and the timers about it."""
 
@@ -206,9 +277,16 @@ class Fleet:
                 throttled=np.zeros(n, dtype=np.bool_),
                 has_power=np.ones(n, dtype=np.bool_),
                 command_pu=np.ones(n),
-                vv_in_pu=np.zeros(n),
-                vv_out_pu=np.zeros(n),
+                q_in_pu=np.zeros(n),
+                q_out_pu=np.zeros(n),
                 v_ref_auto_pu=np.ones(n),
+                vw_in_pu=np.ones(n),
+                vw_out_pu=np.ones(n),
+                droop_active=np.zeros(n, dtype=np.bool_),
+                droop_outside=np.zeros(n, dtype=np.bool_),
+                droop_pre_pu=np.zeros(n),
+                droop_in_pu=np.zeros(n),
+                droop_out_pu=np.zeros(n),
                 service=ServiceState.initial(n, in_service=in_service),
             ),
         )
@@ -245,117 +323,18 @@ def step(fleet: Fleet, v_pu: Floats, f_hz: float, p_available_w: Floats, dt_s: f
     rested = ~state.service.in_service
     service.update(state.service, settings.service, v_pu, f_hz, state.has_power, dt_s)
     service.ramp(state.service, settings.service, dt_s)
-    active = state.service.in_service & ~state.service.ceased
-
-    p_w = _wanted_pu(fleet, available, rested, dt_s)
-    p_w *= active
+    p_w = active.wanted_pu(fleet, available, rested, v_pu, f_hz, dt_s)
+    q_var = reactive.wanted_pu(fleet, p_w, v_pu, dt_s)
+    producing = state.service.in_service & ~state.service.ceased
+    p_w *= producing
     p_w *= settings.w_max_w
-    q_var = _volt_var_pu(fleet, v_pu, dt_s)
-    q_var *= active
+    q_var *= producing
     q_var *= settings.va_max_va
-    _limit_var(fleet, p_w, q_var)
-    _limit_va(settings, p_w, q_var)
-    if v_pu.min() * fleet.nameplate.i_max_pu.min() < 1.0:
-        _limit_current(fleet, v_pu, p_w, q_var)
+    rating.limit(fleet, p_w, q_var, v_pu)
 
     available *= settings.w_max_w
     available -= 1e-6 * settings.w_max_w
-    state.throttled = active & (p_w < available)
+    state.throttled = producing & (p_w < available)
     state.energy_wh += p_w * (dt_s / 3600.0)
     state.p_w, state.q_var, state.v_pu, state.f_hz = p_w, q_var, v_pu, f_hz
     return state
-
-
-def _wanted_pu(fleet: Fleet, available: Floats, rested: Flags, dt_s: float) -> Floats:
-    """Return the active power that sun, soft start, limit, set-point and ramp rate leave [pu of WMax]."""
-    settings, state = fleet.settings, fleet.state
-    target = np.where(settings.w_max_lim_pct_ena, settings.w_max_lim_pct, 100.0)
-    np.minimum(target, settings.w_set_pct, out=target, where=settings.w_set_ena)
-    target *= 0.01
-    np.maximum(target, 0.0, out=target)
-    per_step = np.minimum(1.0 / np.maximum(settings.ap_rt_s, 1e-9), settings.w_rmp_pct_s * 0.01)
-    per_step *= dt_s
-    command = np.minimum(target, state.command_pu + per_step)
-    np.maximum(command, state.command_pu - per_step, out=command)
-    np.copyto(command, target, where=rested)  # nothing to ramp from: it holds at once
-    state.command_pu = command
-    wanted = np.minimum(available, command)
-    np.minimum(wanted, state.service.ramp_pu, out=wanted)
-    if np.isfinite(settings.w_rmp_pct_s).any():
-        rising = state.p_w / settings.w_max_w + settings.w_rmp_pct_s * (0.01 * dt_s)
-        np.minimum(wanted, rising, out=wanted, where=~state.starting)
-    return wanted
-
-
-def _volt_var_pu(fleet: Fleet, v_pu: Floats, dt_s: float) -> Floats:
-    """Return the reactive power that volt-var asks for, after its response time [pu of VAMax]."""
-    settings, state = fleet.settings, fleet.state
-    shift = settings.vv_v_ref_pu
-    if settings.vv_v_ref_auto_ena.any():
-        shift = np.where(settings.vv_v_ref_auto_ena, _follow_voltage(fleet, v_pu, dt_s), shift)
-    asked = settings.vv_curve.at(v_pu - shift + 1.0)
-    asked *= settings.vv_ena
-    asked *= state.service.in_service
-    out = _lag(asked, state.vv_in_pu, state.vv_out_pu, settings.vv_rsp_s, dt_s)
-    out *= state.service.in_service
-    state.vv_in_pu, state.vv_out_pu = asked, out
-    return out.copy()
-
-
-def _follow_voltage(fleet: Fleet, v_pu: Floats, dt_s: float) -> Floats:
-    """Return the reference voltage that follows the measured one within 0.95 .. 1.05 pu."""
-    state = fleet.state
-    followed = _lag(v_pu, state.v_pu, state.v_ref_auto_pu, 2.3 * fleet.settings.vv_v_ref_auto_s, dt_s)
-    state.v_ref_auto_pu = np.where(state.service.in_service, followed, v_pu)
-    return np.clip(state.v_ref_auto_pu, 0.95, 1.05)
-
-
-def _lag(now: Floats, before: Floats, out: Floats, response_s: Floats, dt_s: float) -> Floats:
-    """Return a first order lag of which 90 % show after the response time (bilinear, 2.3 time constants = 90 %)."""
-    double_tau = response_s * (1.0 / 1.15)
-    np.maximum(double_tau, dt_s, out=double_tau)  # faster than the step: the bilinear form would swing
-    total = double_tau + dt_s
-    found = now + before
-    found *= dt_s
-    double_tau -= dt_s
-    double_tau *= out
-    found += double_tau
-    found /= total
-    np.copyto(found, now, where=response_s < 1.15 * dt_s)
-    return found
-
-
-def _limit_var(fleet: Fleet, p_w: Floats, q_var: Floats) -> None:
-    """Keep reactive power within what the unit can do at this active power. Source: IEEE 1547-2018 5.2."""
-    share = p_w / (0.2 * fleet.settings.w_max_w)
-    share *= share >= 0.25
-    np.minimum(share, 1.0, out=share)
-    np.copyto(share, 1.0, where=fleet.nameplate.var_at_low_w)
-    np.minimum(q_var, share * fleet.settings.var_max_inj_var, out=q_var)
-    share *= -1.0
-    np.maximum(q_var, share * fleet.settings.var_max_abs_var, out=q_var)
-
-
-def _limit_va(settings: Settings, p_w: Floats, q_var: Floats) -> None:
-    """Keep apparent power within VAMax, giving up what has no priority."""
-    va_squared = settings.va_max_va * settings.va_max_va
-    above = p_w * p_w + q_var * q_var > va_squared
-    if not above.any():
-        return
-    yielding = above & settings.watt_priority
-    if yielding.any():
-        kept = np.maximum(_VAR_REQUIRED_PU * settings.va_max_va, _root(va_squared - p_w * p_w))
-        np.copyto(q_var, np.clip(q_var, -kept, kept), where=yielding)
-    np.minimum(p_w, _root(va_squared - q_var * q_var), out=p_w)
-
-
-def _limit_current(fleet: Fleet, v_pu: Floats, p_w: Floats, q_var: Floats) -> None:
-    """Keep current within the rating at low voltage; reactive current stays, active current yields."""
-    va = fleet.nameplate.i_max_pu * fleet.settings.va_max_va * v_pu
-    np.minimum(q_var, va, out=q_var)
-    np.maximum(q_var, -va, out=q_var)
-    np.minimum(p_w, _root(va * va - q_var * q_var), out=p_w)
-
-
-def _root(squared: Floats) -> Floats:
-    return np.sqrt(np.maximum(squared, 0.0))
