@@ -2,7 +2,9 @@
 
 import asyncio
 import hashlib
+import socket
 import ssl
+import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -142,10 +144,14 @@ async def serving(world, host="127.0.0.1", **more):
         network=world.network,
         limits=world.limits,
     )
+    failures = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
     async with server:
         listener = await server.listen(host, 0)
         world.server, world.host, world.port = server, host, listener.port
         yield server
+    await asyncio.sleep(0)
+    assert not failures
 
 
 def client_of(world, credential=None, *, context=None, trust=None, limits=None, **more):
@@ -988,15 +994,24 @@ async def test_a_peer_that_leaves_while_a_handler_is_at_work_is_forgotten(world)
         await client.close()
 
 
-async def test_a_slow_reader_gets_all_its_answers_in_the_end(world):
-    async with serving(world), raw(world) as (reader, writer), asyncio.timeout(10):
-        writer.write(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n" * 19)
-        writer.write(b"GET /big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+def read_slowly(world, context):
+    """Ask with a blocking socket of the standard library, in a thread of its own."""
+    with socket.create_connection((world.host, world.port)) as plain, context.wrap_socket(plain) as tls:
+        tls.sendall(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n" * 19)
+        tls.sendall(b"GET /big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         size = 0
-        while data := await reader.read(100_000):
+        while data := tls.recv(100_000):
             size += data.count(b"x")
-            await asyncio.sleep(0.001)
+            time.sleep(0.001)
+        return size
+
+
+async def test_a_slow_reader_gets_all_its_answers_before_the_connection_closes(world):
+    async with serving(world):
+        context = context_of(world, client_context, world.pki.device)
+        size = await asyncio.to_thread(read_slowly, world, context)
         assert size == 20 * (300_000 + "application/sep+xml".count("x"))
+        assert len(world.handler.seen) == 20
 
 
 async def test_an_error_of_the_surrounding_code_passes_through_unchanged(world):

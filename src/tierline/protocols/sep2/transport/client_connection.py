@@ -50,12 +50,12 @@ class ClientConnection:
         except TimeoutError as error:
             raise LinkError(f"TLS handshake not done within {self._limits.handshake_s} s") from error
         except ssl.SSLCertVerificationError as error:
-            self._writer.write(self._tls.to_send())  # the alert
+            self._send_alert()
             raise PeerError(
                 f"the server's certificate is refused: {error.verify_message}", path="certificate"
             ) from error
         except OSError as error:
-            self._writer.write(self._tls.to_send())
+            self._send_alert()
             raise LinkError(f"TLS handshake failed: {error}") from error
 
     async def exchange(self, request: bytes, *, head: bool) -> tuple[HttpResponse, bool]:
@@ -107,7 +107,13 @@ class ClientConnection:
         else:
             raise StaleError("the server closed the connection")
 
+    def _send_alert(self) -> None:
+        if not self._writer.is_closing():
+            self._writer.write(self._tls.to_send())
+
     async def _send(self) -> None:
+        if self._writer.is_closing():  # uvloop would raise RuntimeError
+            raise ConnectionResetError("closed by the server")
         self._writer.write(self._tls.to_send())
         await self._writer.drain()
 

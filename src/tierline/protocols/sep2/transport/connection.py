@@ -150,9 +150,13 @@ class Connection(asyncio.Protocol):
         self._set_deadline(self._service.limits.write_s)
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Go on, but not from within this call: asyncio does not bear a close() in it."""
         self._is_full = False
-        if not (self._is_busy or self._is_ended):
+        if not self._is_ended:
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if not (self._is_ended or self._is_busy or self._is_full):
             self._pump(answered=True)
 
     # From the server ---------------------------------------------------------------------------------------------------
@@ -364,12 +368,12 @@ class Connection(asyncio.Protocol):
         self._abort()
 
     def _halt(self) -> None:
-        if not self._is_halted and self._transport is not None:
+        if not self._is_halted and self._transport is not None and not self._transport.is_closing():
             self._is_halted = True
             self._transport.pause_reading()
 
     def _unhalt(self) -> None:
-        if self._is_halted and self._transport is not None:
+        if self._is_halted and self._transport is not None and not self._transport.is_closing():
             self._is_halted = False
             self._transport.resume_reading()
 
