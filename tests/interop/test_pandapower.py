@@ -52,7 +52,7 @@ def solve_with_pandapower(net, p_w, q_var, load_share, source_u_pu, switches):
 
 
 @pytest.mark.parametrize("switches", SWITCHES)
-def test_voltages_are_within_a_thousandth_of_pandapowers(net, power_flow, switches):
+def test_voltages_are_those_of_pandapower(net, power_flow, switches):
     rng = np.random.default_rng(len(switches))
     rating = np.array([float(point.p_w) for point in GRID.service_points])
     for source_u_pu in (1.0, 1.03):
@@ -62,8 +62,8 @@ def test_voltages_are_within_a_thousandth_of_pandapowers(net, power_flow, switch
         power_flow.set_switches(switches)
         ours = power_flow.solve(p_w, q_var, load_share=share, source_u_pu=source_u_pu)
         node_v_pu, head_p_w = solve_with_pandapower(net, p_w, q_var, share, source_u_pu, switches)
-        np.testing.assert_allclose(ours.node_v_pu, node_v_pu, rtol=1e-3)
-        np.testing.assert_allclose(ours.head_p_w, head_p_w, atol=20e3)
+        np.testing.assert_allclose(ours.node_v_pu, node_v_pu, rtol=1e-5)
+        np.testing.assert_allclose(ours.head_p_w, head_p_w, atol=1e3)
 
 
 def test_a_feeder_cut_off_is_dead_in_both(net, power_flow):

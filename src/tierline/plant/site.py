@@ -124,6 +124,9 @@ class Plant:
     def step(self, now_s: float, dt_s: float) -> Flow:
         """Advance the plant by dt_s to the time now_s [s since midnight, local standard time].
 
+        Keep dt_s at 1 s or below the fastest response time: inverters answer the voltage of the last step, so a steep
+        volt-var curve that acts within one step swings.
+
         Raises: ConfigError when the grid has no steady state.
         """
         self.available_w = available_w(sky(self.weather, self.setup.day, now_s), self.arrays)
