@@ -16,9 +16,9 @@ import structlog
 
 from tierline.model.errors import Conflict, Forbidden, LinkError, PeerError, TierlineError, Unsupported
 from tierline.ports import Clock, PeerTrust
+from tierline.protocols.sep2.transport.admission import Pace, Places
 from tierline.protocols.sep2.transport.limits import Limits, address_key
 from tierline.protocols.sep2.transport.messages import Handler, Peer, Rejected, Request, Response
-from tierline.protocols.sep2.transport.pace import Pace
 from tierline.protocols.sep2.transport.reading import Phase, RequestReader
 from tierline.protocols.sep2.transport.tls_pipe import BAD_CERTIFICATE, TlsPipe
 from tierline.protocols.sep2.transport.writing import CONTINUE, response_bytes
@@ -29,31 +29,6 @@ _FLUSH_AT: Final = 64 * 1024
 """Answers to pipelined requests leave together, up to this size: then it shows whether the peer takes them."""
 
 _STATUS_OF: Final = ((PeerError, 400), (Forbidden, 403), (Conflict, 409), (Unsupported, 501), (LinkError, 503))
-
-
-class Places:
-    """How many connections there are: of strangers, in all, by address and by LFDI."""
-
-    def __init__(self) -> None:
-        self.strangers = 0
-        self.known = 0
-        self._by_key: dict[str, int] = {}
-
-    def take(self, key: str, limit: int) -> bool:
-        """Count one more under a key, unless that would exceed the limit."""
-        count = self._by_key.get(key, 0)
-        if count >= limit:
-            return False
-        self._by_key[key] = count + 1
-        return True
-
-    def give_back(self, key: str) -> None:
-        """Count one less under a key."""
-        left = self._by_key[key] - 1
-        if left:
-            self._by_key[key] = left
-        else:
-            del self._by_key[key]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

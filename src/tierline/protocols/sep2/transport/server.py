@@ -9,10 +9,10 @@ from typing import Any, Final, Self
 import structlog
 
 from tierline.ports import Clock, Network, PeerTrust, Server
-from tierline.protocols.sep2.transport.connection import Connection, Places, Service
+from tierline.protocols.sep2.transport.admission import Pace, Places
+from tierline.protocols.sep2.transport.connection import Connection, Service
 from tierline.protocols.sep2.transport.limits import Limits
 from tierline.protocols.sep2.transport.messages import Handler, Peer
-from tierline.protocols.sep2.transport.pace import Pace
 
 log = structlog.get_logger(__name__)
 

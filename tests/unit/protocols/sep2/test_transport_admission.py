@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierline.protocols.sep2.transport.pace import Pace
+from tierline.protocols.sep2.transport.admission import Pace, Places
 
 
 @given(st.lists(st.floats(0, 0.5), max_size=200))
@@ -33,3 +33,18 @@ def test_memory_is_bounded():
         pace.may(key, 0.0)
     assert len(pace._buckets) == 2
     assert not pace.may("c", 0.0)
+
+
+def test_places_are_given_up_to_the_limit_and_come_back():
+    places = Places()
+    assert [places.take("a", 2) for _ in range(3)] == [True, True, False]
+    assert places.take("b", 2)
+    places.give_back("a")
+    assert places.take("a", 2)
+
+
+def test_nothing_is_remembered_of_those_who_left():
+    places = Places()
+    places.take("a", 1)
+    places.give_back("a")
+    assert not places._by_key
