@@ -174,12 +174,16 @@ class FieldPart(_Part):
     scenario: str
     """A path, or `oberrhein` for the scenario that comes with tierline."""
     host: str = "127.0.0.1"
-    ports: Annotated[list[int], Field(min_length=1)]
-    """One per service point, in the order of the grid file."""
+    ports: list[Annotated[int, Field(ge=0, le=65535)]] = []
+    """One per service point, in the order of the grid file; none for a replay."""
     journal: Path | None = None
     """Where what happened is written, relative to the state folder."""
+    begin: datetime | None = None
+    """First instant of the plant; that of its start when absent."""
+    duration_s: Annotated[int, Field(ge=1)] | None = None
+    """Civil seconds after which it ends by itself."""
     replay: bool = False
-    """Run at once through the whole day without listening, for comparisons."""
+    """Run at once through `duration_s` from `begin` on without listening, for comparisons."""
 
 
 class NodeConfig(_Part):
