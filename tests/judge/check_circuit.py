@@ -24,11 +24,20 @@ def check_circuit(evidence: Evidence, layout: Layout) -> tuple[list[str], dict[s
         return why.lines(), {}
     members = evidence.members(control)
     limits = Limits(evidence, layout)
-    figures: dict[str, Any] = {"group": control.group, "members": len(members)}
+    figures: dict[str, Any] = {
+        "group": control.group,
+        "members": len(members),
+        "limit_pct": control.limit_pct,
+        "duration_s": control.end_t - control.start_t,
+    }
     figures["written"] = _written_set(evidence, control, members, limits, why)
     figures |= limits.judge(control, members, why)
     figures |= judge_responses(evidence, control, members, why, on_the_wire=True, retries_free=False)
-    figures |= _head(evidence, control, members, why)
+    first = (
+        control.start_t + min(figures["set_first_s"] or 0, 0),
+        control.end_t + min(figures["release_first_s"] or 0, 0),
+    )
+    figures |= _head(evidence, control, members, first, why)
     return why.lines(), figures
 
 
@@ -53,7 +62,8 @@ def _written_set(evidence: Evidence, control: Control, members: list[Device], li
                     if other.limit_pct is not None and other.start_t - tolerance <= state.t <= other.end_t + tolerance
                 ]
                 own = control.limit_pct is not None and limits.same(value, control.limit_pct)
-                if not any(limits.same(value, pct) for pct in theirs) and (own or not theirs):
+                explained = any(limits.same(value, pct) for pct in theirs)
+                if (own and device.service_point in inside) or (not explained and (own or not theirs)):
                     found = True
         count += found
         if found and device.service_point not in inside:
@@ -63,8 +73,10 @@ def _written_set(evidence: Evidence, control: Control, members: list[Device], li
     return count
 
 
-def _head(evidence: Evidence, control: Control, members: list[Device], why: Why) -> dict[str, Any]:
-    """Compare the change of power at the feeder's head with the sum of its members'."""
+def _head(
+    evidence: Evidence, control: Control, members: list[Device], first: tuple[float, float], why: Why
+) -> dict[str, Any]:
+    """Compare the change of power at the feeder's head with the sum of its members'; `first` is when the first of them acted."""
     if control.group not in evidence.start["feeders"]:
         why.add("the control is not on a feeder")
         return {}
@@ -72,10 +84,9 @@ def _head(evidence: Evidence, control: Control, members: list[Device], why: Why)
     places = [evidence.start["service_points"].index(device.service_point) for device in members]
     rating_w = sum(device.rating_w for device in members)
     allowance_w = LOSS_ALLOWANCE * rating_w
-    early = evidence.on_time_s  # a member may act this much before the boundary
     figures: dict[str, Any] = {"head_tolerance": HEAD_TOLERANCE, "loss_allowance_w": round(allowance_w)}
-    for name, boundary, sign in (("start", control.start_t, -1), ("end", control.end_t, 1)):
-        before, after = flow_before(evidence.flows, boundary - early), flow_from(evidence.flows, boundary + RAMP_S)
+    for name, boundary, acted in (("start", control.start_t, first[0]), ("end", control.end_t, first[1])):
+        before, after = flow_before(evidence.flows, min(boundary, acted)), flow_from(evidence.flows, boundary + RAMP_S)
         if before is None or after is None:
             why.add(f"no flow lines around the {name} of the event")
             continue
@@ -86,6 +97,6 @@ def _head(evidence: Evidence, control: Control, members: list[Device], why: Why)
             why.add(
                 f"at the {name} the head changed by {head_w:.0f} W, the members by {members_w:.0f} W: not opposite and equal"
             )
-        if sign < 0 and -members_w < NO_CHANGE * rating_w:
+        if name == "start" and -members_w < NO_CHANGE * rating_w:
             why.add(f"at the start the members changed by {members_w:.0f} W only: the limit did not bind")
     return figures

@@ -26,7 +26,12 @@ def check_loss(evidence: Evidence, layout: Layout) -> tuple[list[str], dict[str,
     if control is None:
         return why.lines(), {}
     members = evidence.members(control)
-    figures: dict[str, Any] = {"group": control.group, "members": len(members)}
+    figures: dict[str, Any] = {
+        "group": control.group,
+        "members": len(members),
+        "limit_pct": control.limit_pct,
+        "duration_s": control.end_t - control.start_t,
+    }
     figures |= _outages(evidence, control, members, why)
     figures |= Limits(evidence, layout).judge(control, members, why)
     figures |= judge_responses(evidence, control, members, why, on_the_wire=False, retries_free=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from events import judge_responses, most, the_control
-from evidence import Why
+from evidence import FLOW_GAP_S, Why
 from registers import read_span, written
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class _Curves:
 
     def at(self, t: float) -> CurveState:
         """Find the state at a time."""
-        index = bisect_right([state.t for state in self.states], t) - 1
+        index = bisect_right(self.states, t, key=lambda state: state.t) - 1
         return self.states[index] if index >= 0 else CurveState(t, enabled=False, adopted=False)
 
 
@@ -140,7 +140,8 @@ def _registers(evidence: Evidence, layout: Layout, control: Control, members: li
         before = curves.at(control.start_t - tolerance)
         if before.enabled and before.adopted:
             why.add("the curve was in force before the start", name)
-        wrong = [state for state in curves.states if by < state.t <= until and not (state.enabled and state.adopted)]
+        held = [curves.at(by), *(state for state in curves.states if by < state.t <= until)]
+        wrong = [state for state in held if not (state.enabled and state.adopted)]
         if first is None or first > by:
             why.add(
                 "the curve was not in force on time (AdptCrvReq and Ena)",
@@ -189,6 +190,12 @@ def _bus_minutes(evidence: Evidence, control: Control, why: Why) -> dict[str, An
     without, replayed = bus_minutes(evidence.replay, limit, low, high)
     if abs(covered - replayed) > FLOW_S or covered < high - low - 2 * FLOW_S:
         why.add(f"of {high - low:.0f} s the journal covers {covered:.0f} s, the replay {replayed:.0f} s")
+    dead, dead_without = (
+        sum(v is None or v <= 0 for flow in flows if low <= flow.t < high for v in flow.v)
+        for flows in (evidence.flows, evidence.replay)
+    )
+    if dead > dead_without:
+        why.add("nodes lost their voltage during the event, which is no way to lower it")
     if not without > 0:
         why.add(f"the plant alone was never above {limit} pu: there was nothing to lower")
     elif with_curve > AT_MOST * without:
@@ -202,7 +209,7 @@ def bus_minutes(flows: list[Flow], limit: float, low: float, high: float) -> tup
     """Sum the time above a limit over all nodes, in minutes, and the seconds covered; a flow holds until the next."""
     total = covered = 0.0
     for index, flow in enumerate(flows):
-        until = flows[index + 1].t if index + 1 < len(flows) else flow.t + FLOW_S
+        until = min(flows[index + 1].t, flow.t + FLOW_GAP_S) if index + 1 < len(flows) else flow.t + FLOW_S
         held = max(0.0, min(until, high) - max(flow.t, low))
         covered += held
         total += held / 60 * sum(v is not None and v > limit for v in flow.v)

@@ -192,7 +192,7 @@ def limit_history(layout: Layout, requests: list[Request]) -> list[LimitState]:
 
 def limit_at(states: list[LimitState], t: float) -> float:
     """Find the effective limit at a time."""
-    index = bisect_right([state.t for state in states], t) - 1
+    index = bisect_right(states, t, key=lambda state: state.t) - 1
     return states[index].pct if index >= 0 else FREE_PCT
 
 
@@ -272,7 +272,9 @@ class Limits:
                 release_late.append(release_t - control.end_t)
         return {
             "set_late_s": most(set_late),
+            "set_first_s": round(min(set_late), 3) if set_late else None,
             "release_late_s": most(release_late),
+            "release_first_s": round(min(release_late), 3) if release_late else None,
             "ramp_s": most(ramps),
         }
 

@@ -77,6 +77,7 @@ class Response:
 
     t: float
     lfdi: str
+    peer: str
     mrid: str
     status: int
     created_t: float
@@ -161,7 +162,7 @@ class Evidence:
 
     def open_switches(self, t: float) -> list[Any]:
         """Find the open switches at a time."""
-        index = bisect_right([item[0] for item in self.switches], t) - 1
+        index = bisect_right(self.switches, t, key=lambda item: item[0]) - 1
         return self.switches[max(index, 0)][1]
 
     def members(self, control: Control) -> list[Device]:
@@ -246,7 +247,7 @@ def _flow(item: dict[str, Any], start: dict[str, Any]) -> Flow:
         if len(values) != len(start[axis]):
             message = f"{key} has {len(values)} values for {len(start[axis])} {axis}"
             raise ValueError(message)
-        if any(value is None or not math.isfinite(value) for value in values if key != "v" or value is not None):
+        if not math.isfinite(sum(value for value in values if value is not None) if key == "v" else sum(values)):
             message = f"{key} holds a value that is no number"
             raise ValueError(message)
     return Flow(float(item["t"]), item["v"], item["p"], item["head_p"])
@@ -359,7 +360,12 @@ class _Journal(_Replay):
 
 def _response(item: dict[str, Any]) -> Response:
     return Response(
-        float(item["t"]), item["lfdi"].upper(), item["mrid"].upper(), int(item["status"]), float(item["created_t"])
+        float(item["t"]),
+        item["lfdi"].upper(),
+        item["peer"].upper(),
+        item["mrid"].upper(),
+        int(item["status"]),
+        float(item["created_t"]),
     )
 
 
@@ -456,6 +462,7 @@ def check_evidence(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
         "readings": len(evidence.readings),
         "audit_records": len(evidence.audit),
         "lfdis_heard": len(heard),
+        "responses_by_another_peer": sum(item.peer != item.lfdi for item in evidence.responses),
     }
     return why.lines(), figures
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from judge import GRID
 
@@ -17,12 +16,24 @@ if TYPE_CHECKING:
 
 T0 = 1_800_000_000
 SPEED = 30
-END = 3180
-CIRCUIT = {"mrid": "AA" * 16, "group": "feeder-1", "start": 480, "end": 1380, "pct": 50}
-LOSS = {"mrid": "BB" * 16, "group": "feeder-3", "start": 300, "end": 2100, "pct": 60}
-VOLT_VAR = {"mrid": "CC" * 16, "group": "system", "start": 2400, "end": 3000}
+
+
+class Event(NamedTuple):
+    """One control: times in seconds after T0."""
+
+    mrid: str
+    group: str
+    start: int
+    end: int
+    pct: int = 100
+
+
+END = 1620
+CIRCUIT = Event("AA" * 16, "feeder-1", 300, 720, 50)
+LOSS = Event("BB" * 16, "feeder-3", 200, 1000, 60)
+VOLT_VAR = Event("CC" * 16, "system", 1200, 1500)
 CURVE = [[92, 44], [98, 0], [102, 0], [108, -44]]
-CUT, RESTORE = 900, 2220
+CUT, RESTORE = 420, 1080
 MODELS = [[1, 66], [701, 153], [702, 50], [703, 17], [704, 65], [705, 103]]
 BASE = 40000
 AT_704 = BASE + 2 + sum(2 + length for _, length in MODELS[:4])
@@ -32,7 +43,7 @@ CURVE_2 = AT_705 + 15 + 30  # a curve takes 10 registers and 2 for each of 10 po
 
 Lines = list[dict[str, Any]]
 Folder = dict[str, Any]
-"""File name without suffix -> its content."""
+"""File name without suffix -> its text, or its content where a test alters it."""
 
 
 def trace(grid: dict[str, Any]) -> dict[str, list[str]]:
@@ -106,7 +117,7 @@ class Good:
 
     def folder(self) -> Folder:
         """Build everything."""
-        return {
+        contents = {
             "manifest": {
                 "tierline": "0.1.0",
                 "scenario": "demo",
@@ -126,18 +137,19 @@ class Good:
             "responses": self.responses(),
             "readings": self.readings(),
             "audit": chain(
-                [{"verb": "create", "resource": f"/control/{item['mrid']}"} for item in (CIRCUIT, LOSS, VOLT_VAR)]
+                [{"verb": "create", "resource": f"/control/{item.mrid}"} for item in (CIRCUIT, LOSS, VOLT_VAR)]
             ),
             "steps": self.steps(),
         }
+        return {name: text_of(content) for name, content in contents.items()}
 
     def power(self, point: str, t: float, *, with_controls: bool) -> float:
         """The power of one inverter: 80 % of its rating, or its limit after a ramp of 20 s."""
         share = 0.8
         for event in (CIRCUIT, LOSS) if with_controls else ():
-            if point in self.feeders[event["group"]]:
-                ramp = min(max((t - event["start"] - 3) / 20, 0), 1) - min(max((t - event["end"] - 3) / 20, 0), 1)
-                share -= ramp * (0.8 - event["pct"] / 100)
+            if point in self.feeders[event.group]:
+                ramp = min(max((t - event.start - 3) / 20, 0), 1) - min(max((t - event.end - 3) / 20, 0), 1)
+                share -= ramp * (0.8 - event.pct / 100)
         return round(share * self.rating[point], 1)
 
     def plant(self, *, with_controls: bool) -> Lines:
@@ -161,7 +173,7 @@ class Good:
         lines: Lines = []
         for t in range(0, END + 1, 10):
             power = {point: self.power(point, t, with_controls=with_controls) for point in self.points}
-            high = 1.045 if with_controls and VOLT_VAR["start"] + 30 <= t < VOLT_VAR["end"] else 1.06
+            high = 1.045 if with_controls and VOLT_VAR.start + 30 <= t < VOLT_VAR.end else 1.06
             voltage = [high if index % 3 == 0 else 1.02 for index in range(len(self.nodes))]
             head = {
                 feeder: 1e6 - 0.99 * sum(power[point] for point in points) for feeder, points in self.feeders.items()
@@ -192,19 +204,19 @@ class Good:
             lines.append({"kind": "request", "t": T0 + t, "port": port, "unit": unit, "pdu": pdu})
 
         for event in (CIRCUIT, LOSS):
-            for point in self.feeders[event["group"]]:
-                send(point, event["start"] + 2, write(WMAX_LIM_PCT_ENA, 1, event["pct"] * 10))
-                send(point, event["end"] + 2, write_one(WMAX_LIM_PCT_ENA, 0))
+            for point in self.feeders[event.group]:
+                send(point, event.start + 2, write(WMAX_LIM_PCT_ENA, 1, event.pct * 10))
+                send(point, event.end + 2, write_one(WMAX_LIM_PCT_ENA, 0))
         curve = [4, 1, 1, 1000, 1000, 0, 0, 0, 50, 0]
         for x_pct, y_pct in CURVE:
             curve += [x_pct * 10, y_pct * 100]
         for point in self.points:
-            start = VOLT_VAR["start"]
+            start = VOLT_VAR.start
             send(point, start + 1, write(CURVE_2, *curve))
             send(point, start + 2, write(ADPT_CRV_REQ, 2))
             send(point, start + 3, read(ADPT_CRV_RSLT, 1))
             send(point, start + 4, write_one(ENA, 1))
-            send(point, VOLT_VAR["end"] + 3, write_one(ENA, 0))
+            send(point, VOLT_VAR.end + 3, write_one(ENA, 0))
         return lines
 
     def responses(self) -> Lines:
@@ -216,7 +228,7 @@ class Good:
             (VOLT_VAR, self.points),
         ):
             for point in points:
-                for status, created in ((1, 150), (2, event["start"] + 1), (3, event["end"] + 1)):
+                for status, created in ((1, 150), (2, event.start + 1), (3, event.end + 1)):
                     received = created + 2
                     if event is LOSS and point in self.cut and status == 3:
                         received = RESTORE + 30
@@ -225,7 +237,7 @@ class Good:
                             "t": T0 + received,
                             "lfdi": self.lfdi[point],
                             "peer": self.lfdi[point],
-                            "mrid": event["mrid"],
+                            "mrid": event.mrid,
                             "status": status,
                             "created_t": T0 + created,
                         }
@@ -240,8 +252,8 @@ class Good:
         for number, point in enumerate(self.points):
             for t in range(60 + number % 50, END - 60, 60):
                 received = t + 5
-                if 1190 < received < 1300:
-                    received = 1310  # the utility was away
+                if 630 < received < 720:
+                    received = 725  # the utility was away
                 if point in self.cut and CUT - 5 < t < RESTORE + 40:
                     received = RESTORE + 40
                 lines.append(
@@ -260,8 +272,8 @@ class Good:
         """What the scenario did."""
         lines: Lines = [{"kind": "ready", "t": T0 + 60}]
         for check, event, setpoints in (
-            ("circuit", CIRCUIT, {"max_lim_w_pct": CIRCUIT["pct"]}),
-            ("loss", LOSS, {"max_lim_w_pct": LOSS["pct"]}),
+            ("circuit", CIRCUIT, {"max_lim_w_pct": CIRCUIT.pct}),
+            ("loss", LOSS, {"max_lim_w_pct": LOSS.pct}),
             ("volt_var", VOLT_VAR, {"volt_var": {"points": CURVE, "open_loop_s": 5, "y_ref": "set_max_var"}}),
         ):
             lines.append(
@@ -269,20 +281,20 @@ class Good:
                     "kind": "control",
                     "t": T0 + 120,
                     "check": check,
-                    "mrid": event["mrid"],
-                    "group": event["group"],
-                    "start_t": T0 + event["start"],
-                    "duration_s": event["end"] - event["start"],
+                    "mrid": event.mrid,
+                    "group": event.group,
+                    "start_t": T0 + event.start,
+                    "duration_s": event.end - event.start,
                     "setpoints": setpoints,
                 }
             )
         cut = [self.lfdi[point] for point in self.cut]
         lines += [
             {"kind": "cut", "t": T0 + CUT, "check": "loss", "lfdis": cut},
-            {"kind": "kill", "t": T0 + 1000, "check": "loss", "process": "gateways-2", "signal": 9},
-            {"kind": "restart", "t": T0 + 1060, "process": "gateways-2"},
-            {"kind": "kill", "t": T0 + 1200, "check": "loss", "process": "utility", "signal": 9},
-            {"kind": "restart", "t": T0 + 1290, "process": "utility"},
+            {"kind": "kill", "t": T0 + 500, "check": "loss", "process": "gateways-2", "signal": 9},
+            {"kind": "restart", "t": T0 + 560, "process": "gateways-2"},
+            {"kind": "kill", "t": T0 + 640, "check": "loss", "process": "utility", "signal": 9},
+            {"kind": "restart", "t": T0 + 710, "process": "utility"},
             {"kind": "restore", "t": T0 + RESTORE, "check": "loss", "lfdis": cut},
         ]
         return lines
@@ -308,18 +320,28 @@ def chain(records: Lines) -> Lines:
     return lines
 
 
+def text_of(content: Any) -> str:
+    """Serialise a file: one object, or one a line."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, dict):
+        return json.dumps(content)
+    return "".join(json.dumps(item) + "\n" for item in content)
+
+
 def copied(folder: Folder, *names: str) -> Folder:
-    """Copy a folder so that the named files may be altered."""
-    return {name: deepcopy(content) if name in names else content for name, content in folder.items()}
+    """Copy a folder, with the named files read so that they may be altered."""
+    altered = dict(folder)
+    for name in names:
+        text = folder[name]
+        altered[name] = json.loads(text) if name == "manifest" else [json.loads(line) for line in text.splitlines()]
+    return altered
 
 
 def save(folder: Folder, path: Path) -> Path:
     """Write a folder."""
     path.mkdir(parents=True, exist_ok=True)
     for name, content in folder.items():
-        if name == "manifest":
-            (path / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
-        else:
-            text = "".join(json.dumps(item) + "\n" for item in content)
-            (path / f"{name}.jsonl").write_text(text, encoding="utf-8")
+        suffix = "json" if name == "manifest" else "jsonl"
+        (path / f"{name}.{suffix}").write_text(text_of(content), encoding="utf-8")
     return path
