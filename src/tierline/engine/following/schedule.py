@@ -4,8 +4,9 @@ The order at one instant is that of docs/rules.md E22: what a walk brings, then 
 changes; starts are confirmed from outside by `confirm`, once the values were read back. Instants that were slept through
 are gone through one by one, so a late call gives the same as a punctual one.
 
-A period here is the period of one mode of one event (E15, E16): from the effective start to the effective end, or to the
-effective start of its successor. At most one event that holds a mode is in its period for it.
+The period of a mode of an event (E15, E16) goes from the effective start to the effective end, or to the effective start of
+its successor. Where an event waits for its successor beyond its own effective end, another may be in its period for the same
+mode at once: then the one that ranks first is carried out (E12).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -75,17 +76,21 @@ class Schedule:
     def see(self, programs: Iterable[Program], now: datetime) -> None:
         """Take in one complete walk (E6 to E10, E19), then settle this instant."""
         self._pass_instants(now)
+        self._lapse(now)  # a program that is assigned again at the effective end comes too late (E9)
         self.programs = in_program_order(programs)
         listed: dict[Mrid, tuple[Program, Control]] = {}
         for program in self.programs:
             for control in program.controls:
                 listed.setdefault(control.mrid, (program, control))
         known = [event for event in self.events.values() if event.is_live]
-        for mrid, (program, control) in listed.items():
-            if mrid not in self.events and self._is_for_us(control):
-                self._meet(control, program, now)
-        self._locate(known, listed)
+        met = [m for m, (_, control) in listed.items() if m not in self.events and self._is_for_us(control)]
+        for mrid in met:
+            self._meet(*listed[mrid], now)
+        self._locate(known, listed, now)
         self._take_statuses([event.mrid for event in known], listed, now)
+        for mrid in (*(event.mrid for event in known), *met):
+            if self.events[mrid].state is State.SUPERSEDED:
+                self._begin_successor(self.events[mrid], now)
         self._forget(listed, now)
         self._settle(now)
         self._time = now
@@ -138,13 +143,15 @@ class Schedule:
         ours = self.rules.device_category
         return not ours or not control.device_category or bool(ours & control.device_category)
 
-    def _meet(self, control: Control, program: Program, now: datetime) -> None:
+    def _meet(self, program: Program, control: Control, now: datetime) -> None:
         event, due = first_sight(
             control, program, now, supported=self.rules.supported, of_record=self.rules.of_record, draw=self._draw
         )
         self._keep(event, due)
 
-    def _locate(self, known: Iterable[EventState], listed: Mapping[Mrid, tuple[Program, Control]]) -> None:
+    def _locate(
+        self, known: Iterable[EventState], listed: Mapping[Mrid, tuple[Program, Control]], now: datetime
+    ) -> None:
         """Say to which program each event belongs now (E8), and cancel what is gone from its list (E10)."""
         assigned = self._assigned()
         for event in known:
@@ -154,14 +161,13 @@ class Schedule:
             if (program.mrid, program.primacy) != (event.program, event.primacy):
                 event = replace(event, program=program.mrid, primacy=program.primacy)  # noqa: PLW2901  # the same event
                 self._keep(event)
-            if event.mrid not in listed:
+            if event.mrid not in listed and event.ends_at >= now:
                 self._move(event, Cause.CANCEL)
 
     def _take_statuses(
         self, known: Iterable[Mrid], listed: Mapping[Mrid, tuple[Program, Control]], now: datetime
     ) -> None:
         """Read the status of each known event (E19)."""
-        superseded: list[EventState] = []
         for mrid in known:
             event = self.events[mrid]
             status = listed[mrid][1].status if mrid in listed else None
@@ -174,9 +180,6 @@ class Schedule:
                     self._move(event, Cause.CANCEL)
             elif status is EventStatus.SUPERSEDED:
                 self._move(event, Cause.SUPERSEDE)
-                superseded.append(event)
-        for event in superseded:
-            self._begin_successor(event, now)
 
     def _begin_successor(self, gone: EventState, now: datetime) -> None:
         """Let what superseded an event begin at once, unless the start of the old one may still be randomized (E19)."""
@@ -216,6 +219,7 @@ class Schedule:
     def _settle(self, now: datetime) -> None:
         """Let losses and ends happen until nothing changes (E22)."""
         takers: dict[Mrid, list[EventState]] = {}
+        self._stop(now)
         while self._lose(now, takers) or self._end(now):
             pass
 
@@ -238,7 +242,7 @@ class Schedule:
         self._move(replace(event, taken_by=taker.mrid), Cause.SUPERSEDE if same else Cause.OVERRIDE)
 
     def _end(self, now: datetime) -> bool:
-        """Let periods end (E15), cancellations run out (E19), and what is not assigned lapse (E9)."""
+        """Let periods end (E15), and what is not assigned lapse (E9)."""
         ended: dict[Mrid, set[FunctionName]] = {}
         for holding in _by_mode(self._taking_part()):
             for event in holding.ended(now):
@@ -248,12 +252,21 @@ class Schedule:
             self._keep(event)
             if not event.held:
                 self._move(event, Cause.END if event.cancel_at is None else Cause.CANCEL)
+        self._lapse(now)
+        return bool(ended)
+
+    def _stop(self, now: datetime) -> None:
+        """End what runs out because it was cancelled with randomization (E19)."""
+        for event in list(self._taking_part()):
+            if event.cancel_at is not None and event.cancel_at <= now:
+                self._move(event, Cause.CANCEL)
+
+    def _lapse(self, now: datetime) -> None:
+        """End silently what is over while its program is not assigned (E9)."""
         assigned = self._assigned()
-        over = [e for e in self.events.values() if e.is_live and (e.cancel_at or e.ends_at) <= now]
-        stopped = [e for e in over if e.program not in assigned or e.cancel_at is not None]
-        for event in stopped:
-            self._move(event, Cause.CANCEL if event.program in assigned else Cause.LAPSE)
-        return bool(ended) or bool(stopped)
+        for event in list(self.events.values()):
+            if event.is_live and event.program not in assigned and (event.cancel_at or event.ends_at) <= now:
+                self._move(event, Cause.LAPSE)
 
     # Keeping
 
@@ -291,10 +304,10 @@ class _Holding:
         """Give (who loses the mode, to whom)."""
         lost: set[Mrid] = set()
         for index, strong in enumerate(self.events):
-            if strong.mrid in lost or not strong.starts_at <= now < self._period_end(strong):
+            if strong.mrid in lost or not strong.starts_at <= now < strong.ends_at:
                 continue
             for weak in self.events[index + 1 :]:
-                if weak.mrid not in lost and self._clash(strong, weak):
+                if weak.mrid not in lost and _clash(strong, weak):
                     lost.add(weak.mrid)
                     yield weak, strong
         for event in self.events:
@@ -308,12 +321,6 @@ class _Holding:
         """Give the events whose period for the mode is over."""
         return (event for event in self.events if self._period_end(event) <= now)
 
-    def _clash(self, strong: EventState, weak: EventState) -> bool:
-        if follows_directly(strong, weak) or follows_directly(weak, strong):
-            return False
-        ends = min(self._period_end(strong), self._period_end(weak))
-        return max(strong.starts_at, weak.starts_at) < ends
-
     def _period_end(self, event: EventState) -> datetime:
         successor = self._successor(event)
         return event.ends_at if successor is None else successor.starts_at
@@ -322,6 +329,13 @@ class _Holding:
         """Give the successor that counts (E16): of several the earliest, then the first-ranked."""
         following = (e for e in self.by_start.get(event.control.interval.end, ()) if follows_directly(e, event))
         return min(following, key=lambda other: other.starts_at, default=None)
+
+
+def _clash(strong: EventState, weak: EventState) -> bool:
+    """Say whether two events cannot both be in effect for a mode they share (E14)."""
+    if follows_directly(strong, weak) or follows_directly(weak, strong):
+        return False
+    return max(strong.starts_at, weak.starts_at) < min(strong.ends_at, weak.ends_at)
 
 
 def _by_mode(events: Iterable[EventState]) -> list[_Holding]:
