@@ -408,6 +408,55 @@ async def test_the_active_curve_is_never_written(bench):
     await bench.device.close()
 
 
+async def test_the_first_curve_is_not_written_even_where_the_device_says_it_may_be(bench):
+    bench.inverter.image.set_values(705, {"Crv[0].ReadOnly": 0})
+    await bench.device.apply(target(volt_var=VOLT_VAR))
+    assert not [path for _, path, _ in points_written(bench) if path.startswith("Crv[0].")]
+    assert active_curve(bench) == shape_of(VOLT_VAR)
+    await bench.device.close()
+
+
+async def test_an_old_success_is_not_taken_for_the_new_one(make_bench):
+    bench = make_bench(defers_adoption=True)
+
+    class Lazy:
+        """A device that leaves the result of the adoption before where it is until it has adopted."""
+
+        def read(self, address, count):
+            return bench.inverter.read(address, count)
+
+        def write(self, address, data):
+            bench.inverter.write(address, data)
+            bench.inverter.image.set_values(705, {"AdptCrvRslt": 1})
+
+    bench.unit = Lazy()
+    await bench.device.discover()
+    asyncio.get_running_loop().call_later(0.02, bench.inverter.settle)
+    back = await bench.device.apply(target(volt_var=VOLT_VAR))
+    assert back.setpoints["volt_var"] == VOLT_VAR
+    assert active_curve(bench) == shape_of(VOLT_VAR)
+    await bench.device.close()
+
+
+async def test_an_old_failure_is_not_taken_for_the_new_one(make_bench):
+    bench = make_bench(defers_adoption=True)
+    bench.inverter.image.set_values(705, {"AdptCrvRslt": 2})
+
+    class Lazy:
+        def read(self, address, count):
+            return bench.inverter.read(address, count)
+
+        def write(self, address, data):
+            bench.inverter.write(address, data)
+            bench.inverter.image.set_values(705, {"AdptCrvRslt": 2})
+
+    bench.unit = Lazy()
+    await bench.device.discover()
+    asyncio.get_running_loop().call_later(0.004, bench.inverter.settle)
+    assert (await bench.device.apply(target(volt_var=VOLT_VAR))).setpoints["volt_var"] == VOLT_VAR
+    await bench.device.close()
+
+
 async def test_curves_of_one_set_are_adopted_together_and_the_others_kept(bench):
     await bench.device.apply(
         target(
