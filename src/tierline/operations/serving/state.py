@@ -29,6 +29,7 @@ from tierline.model.records import (
     ReadingRecord,
     ResponseRecord,
     SwitchRecord,
+    TokenRecord,
 )
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ class Serving:
     last_seen: dict[DerId, float] = field(default_factory=dict)
     """Civil epoch seconds of the last request of each DER; not kept across restarts."""
     audit_tail: AuditRecord | None = None
+    tokens: dict[str, TokenRecord] = field(default_factory=dict)
+    """Access tokens of operators by name, revoked ones included."""
     versions: Counter[str] = field(default_factory=Counter)
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by use cases that compute a change from the state and commit it: operator actions and topology."""
@@ -122,6 +125,7 @@ class Serving:
             ResponseRecord,
             DerInfoRecord,
             MirrorUsagePointRecord,
+            TokenRecord,
         )
         for kind in kinds:
             self._take_all(self.store.load(kind))
@@ -208,6 +212,8 @@ class Serving:
                 self.switches[record.switch_id] = record.closed
             case AuditRecord():
                 self.audit_tail = record
+            case TokenRecord():
+                self.tokens[record.name] = record
             case _:
                 raise AssertionError(f"{type(record).__name__} is not a record of the serving half")
 

@@ -1,0 +1,120 @@
+"""Routes: DERs and groups."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from tierline.console.api import models
+from tierline.console.api.access import Operator, Reader
+from tierline.console.api.finding import device_named, group_named
+from tierline.console.api.shown import Shows, reading_shown
+from tierline.model.identity import PartyId, parse_lfdi
+from tierline.operations.serving import history, registry
+from tierline.operations.serving.access import require
+from tierline.operations.serving.explain import explain
+from tierline.operations.serving.state import Serving
+
+
+def device_routes(serving: Serving) -> APIRouter:
+    """Make the routes of DERs."""
+    routes = APIRouter(tags=["devices"])
+    shows = Shows(serving)
+
+    @routes.get("/devices")
+    async def list_devices(
+        principal: Reader,
+        group: str | None = None,
+        offset: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> models.Devices:
+        """List DERs, of one group or all, a page at a time."""
+        require(principal, "read", "devices")
+        ders = serving.devices.keys() if group is None else serving.members_of.get(group_named(serving, group), set())
+        page = sorted(ders)[offset : offset + limit]
+        return models.Devices(
+            total=len(ders), offset=offset, devices=[shows.device(serving.devices[der]) for der in page]
+        )
+
+    @routes.get("/devices/{name}")
+    async def show_device(principal: Reader, name: str) -> models.DeviceDetail:
+        """Show a DER by DerId, LFDI (or its beginning) or service point."""
+        require(principal, "read", "devices")
+        return shows.device_detail(device_named(serving, name))
+
+    @routes.post("/devices", status_code=201)
+    async def add_devices(principal: Operator, body: models.NewDevices) -> models.Registered:
+        """Enrol DERs, all or none."""
+        new = [
+            registry.NewDevice(
+                lfdi=None if device.lfdi is None else parse_lfdi(device.lfdi, exact=True),
+                service_point=device.service_point,
+                pin=device.pin,
+                managed_by=None if device.managed_by is None else PartyId(device.managed_by),
+            )
+            for device in body.devices
+        ]
+        records = await registry.register(principal, serving, new)
+        return models.Registered(devices=[shows.device_detail(record) for record in records])
+
+    @routes.post("/devices/{name}/enable")
+    async def enable_device(principal: Operator, name: str) -> models.Device:
+        """Let a DER in."""
+        device = device_named(serving, name)
+        return shows.device(await registry.enable(principal, serving, device.der_id, enabled=True))
+
+    @routes.post("/devices/{name}/disable")
+    async def disable_device(principal: Operator, name: str) -> models.Device:
+        """Shut a DER out from its next request on."""
+        device = device_named(serving, name)
+        return shows.device(await registry.enable(principal, serving, device.der_id, enabled=False))
+
+    @routes.get("/devices/{name}/readings")
+    async def list_readings(principal: Reader, name: str, span: Annotated[models.Since, Query()]) -> models.Readings:
+        """List the readings of a DER from a time on; of the last hour without one."""
+        device = device_named(serving, name)
+        since = serving.clock.now() - timedelta(hours=1) if span.since is None else span.since
+        found = history.readings_since(principal, serving, device.der_id, since, span.limit)
+        return models.Readings(readings=[reading_shown(record) for record in found])
+
+    @routes.get("/devices/{name}/explain")
+    async def explain_device(principal: Reader, name: str) -> models.Explanation:
+        """Say what a DER should do now, and why."""
+        return shows.explanation(explain(principal, serving, device_named(serving, name)))
+
+    @routes.get("/readings/latest")
+    async def latest_readings(principal: Reader, group: str | None = None, point: str | None = None) -> models.Readings:
+        """List the newest reading of every point of every DER, of one group or all."""
+        require(principal, "read", "readings")
+        ders = None if group is None else serving.members_of.get(group_named(serving, group), set())
+        found = [
+            record
+            for (der, name, _), record in sorted(serving.latest.items())
+            if (ders is None or der in ders) and (point is None or name == point)
+        ]
+        return models.Readings(readings=[reading_shown(record) for record in found])
+
+    return routes
+
+
+def group_routes(serving: Serving) -> APIRouter:
+    """Make the routes of groups."""
+    routes = APIRouter(tags=["groups"])
+    shows = Shows(serving)
+
+    @routes.get("/groups")
+    async def list_groups(principal: Reader) -> models.Groups:
+        """List all groups with their programs."""
+        require(principal, "read", "groups")
+        found = [shows.group(record) for record in serving.groups.values()]
+        return models.Groups(groups=sorted(found, key=lambda group: (-group.primacy, group.name)))
+
+    @routes.get("/groups/{name}/members")
+    async def list_members(principal: Reader, name: str) -> models.Members:
+        """List who belongs to a group now, since when and why."""
+        require(principal, "read", "groups")
+        group_id = group_named(serving, name)
+        members = sorted(serving.members_of.get(group_id, ()))
+        return models.Members(group=shows.group_name(group_id), members=shows.members(group_id, members))
+
+    return routes

@@ -1,0 +1,117 @@
+"""What can be said of a running node from outside: alive, ready, and its numbers for Prometheus.
+
+The numbers are read when they are asked for; nothing is counted twice, nothing is kept up to date.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from tierline.engine.serving_status import latest_end, served_status
+from tierline.model.control import EventStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from prometheus_client.metrics_core import Metric
+
+    from tierline.model.records import ControlRecord
+    from tierline.operations.serving.state import Serving
+
+
+@dataclass(slots=True, kw_only=True)
+class Health:
+    """What a node says of itself."""
+
+    name: str
+    level: int
+    serving: Serving
+    speed: float = 1.0
+    """How many civil seconds pass in a second of the wall."""
+    poll_s: int = 600
+    """How often a DER is expected to call. Units: civil seconds."""
+    requests: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """Requests answered by method and status, as far as a listener counts them here."""
+    outbox: Callable[[], int] = lambda: 0
+    """How many Responses wait to be posted north."""
+    unready: dict[str, str] = field(default_factory=dict)
+    """What is not ready and why, by its name; empty when the node does its work."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the node does its work."""
+        return not self.unready
+
+    def seen(self) -> int:
+        """Count the DERs that called within the last two polls."""
+        since = (self.serving.clock.now() - timedelta(seconds=2 * self.poll_s)).timestamp()
+        return sum(at >= since for at in self.serving.last_seen.values())
+
+    def active(self) -> list[ControlRecord]:
+        """Give the controls that are active now."""
+        now = self.serving.clock.now()
+        return [
+            record
+            for served in self.serving.programs.values()
+            for record in served.controls.values()
+            if latest_end(record.control) > now
+            and served_status(record.control, [other.control for other in served.controls.values()], now)
+            is EventStatus.ACTIVE
+        ]
+
+
+def metrics_of(health: Health) -> bytes:
+    """Write the numbers of a node in the text format of Prometheus."""
+    registry = CollectorRegistry()
+    registry.register(_Numbers(health))
+    return generate_latest(registry)
+
+
+class _Numbers(Collector):
+    """Reads the numbers of one node."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    def collect(self) -> Iterable[Metric]:
+        health, serving = self._health, self._health.serving
+        yield _gauge("tierline_ready", "Whether the node does its work.", float(health.is_ready))
+        yield _gauge("tierline_devices", "DERs in the registry.", len(serving.devices))
+        yield _gauge("tierline_devices_seen", "DERs that called within two polls.", health.seen())
+        yield _gauge("tierline_controls_active", "Controls that are active now.", len(health.active()))
+        yield _gauge("tierline_outbox_waiting", "Responses that wait to be posted north.", health.outbox())
+        yield _gauge("tierline_civil_time_seconds", "The node's clock.", serving.clock.now().timestamp())
+        commands = 0 if serving.audit_tail is None else serving.audit_tail.sequence
+        yield _counter("tierline_commands", "Commands in the audit.", {(): commands}, ())
+        yield _counter("tierline_responses", "Responses received, by status.", _responses(serving), ("status",))
+        requests: dict[tuple[str, ...], int] = {
+            (method, str(status)): count for (method, status), count in health.requests.items()
+        }
+        yield _counter("tierline_requests", "Requests answered.", requests, ("method", "status"))
+
+
+def _responses(serving: Serving) -> dict[tuple[str, ...], int]:
+    found: Counter[tuple[str, ...]] = Counter()
+    for answers in serving.responses.values():
+        found.update((status.name.lower(),) for _, status in answers)
+    return dict(found)
+
+
+def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, what, value=value)
+
+
+def _counter(
+    name: str, what: str, values: Mapping[tuple[str, ...], int], labels: tuple[str, ...]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, what, labels=labels)
+    for label, value in sorted(values.items()):
+        family.add_metric(label, value)
+    return family

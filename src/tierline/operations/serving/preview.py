@@ -1,0 +1,153 @@
+"""What a control would do if it were sent: who would get it, who not and why, how much it brings, what it meets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from tierline.engine.serving_status import latest_end
+from tierline.model.control import EventStatus
+from tierline.model.functions import FUNCTIONS, Bound, Unit
+from tierline.operations.serving.access import require
+from tierline.operations.serving.dispatch import check_order
+from tierline.operations.serving.programs import program_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from tierline.model.control import Control, Setpoints, Value
+    from tierline.model.identity import DerId
+    from tierline.model.parties import Principal
+    from tierline.model.records import ControlRecord, EndDeviceRecord
+    from tierline.operations.serving.dispatch import Order
+    from tierline.operations.serving.state import Serving
+
+_GONE = frozenset({EventStatus.CANCELLED, EventStatus.CANCELLED_RANDOMIZED, EventStatus.SUPERSEDED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excluded:
+    """A DER of the group that would not get the control."""
+
+    der_id: DerId
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """A control that would be in force at the same time, for some of the same DERs and functions."""
+
+    record: ControlRecord
+    functions: tuple[str, ...]
+    """Those both command."""
+    shared: int
+    """How many DERs belong to both groups."""
+    wins: bool
+    """Whether the new control ranks first (docs/rules.md E12)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a control would do, by what is known now."""
+
+    members: tuple[DerId, ...]
+    excluded: tuple[Excluded, ...]
+    not_seen: tuple[DerId, ...]
+    """Members that have not called since this node started: they get it when they call."""
+    rated_w: Decimal
+    """Ratings of the members together."""
+    relief_w: Decimal | None
+    """The most the members' generation can go down, by their ratings; None when the functions do not limit active power."""
+    overlaps: tuple[Overlap, ...]
+
+
+def preview_control(principal: Principal, serving: Serving, order: Order) -> Preview:
+    """Show what a control would do, without sending it.
+
+    Raises: ConfigError for an order that would be refused.
+    """
+    require(principal, "read", f"group {order.group_id}")
+    check_order(order, serving.clock.now())
+    members, excluded = [], []
+    for der_id in sorted(serving.members_of.get(order.group_id, ())):
+        device = serving.devices[der_id]
+        why = _why_not(serving, device)
+        if why:
+            excluded.append(Excluded(der_id=der_id, why=why))
+        else:
+            members.append(device)
+    by_point = ratings_w(serving)
+    ratings = [by_point.get(device.service_point, Decimal(0)) for device in members]
+    return Preview(
+        members=tuple(device.der_id for device in members),
+        excluded=tuple(excluded),
+        not_seen=tuple(device.der_id for device in members if device.der_id not in serving.last_seen),
+        rated_w=sum(ratings, Decimal(0)),
+        relief_w=_relief_w(order.setpoints, ratings),
+        overlaps=tuple(_overlaps(serving, order)),
+    )
+
+
+def ratings_w(serving: Serving) -> dict[str, Decimal]:
+    """Give the rating of every service point of the grid. Units: W."""
+    return {} if serving.grid is None else {point.id: point.p_w for point in serving.grid.service_points}
+
+
+def _why_not(serving: Serving, device: EndDeviceRecord) -> str:
+    if not device.enabled:
+        return "it is disabled"
+    if device.der_id not in serving.lfdi_of:
+        return "it does not communicate: no certificate is registered"
+    return ""
+
+
+def _relief_w(setpoints: Setpoints, ratings: Iterable[Decimal]) -> Decimal | None:
+    """Say how much less than their ratings the members may generate; of several limits the tightest counts."""
+    limits = {name: value for name, value in setpoints.items() if _limits_generation(name, value)}
+    if not limits:
+        return None
+    return sum(
+        (rated - min(_left_w(name, value, rated) for name, value in limits.items()) for rated in ratings), Decimal(0)
+    )
+
+
+def _limits_generation(name: str, value: Value) -> bool:
+    row = FUNCTIONS[name]
+    if name in {"connect", "energize"}:
+        return value is False
+    return row.bound is Bound.MAX_GENERATION or name in {"fixed_w_pct", "target_w"}
+
+
+def _left_w(name: str, value: Value, rated: Decimal) -> Decimal:
+    """Give what a DER may still generate; what it is told to absorb counts as nothing generated."""
+    if not isinstance(value, Decimal):
+        return Decimal(0)
+    watts = value if FUNCTIONS[name].unit is Unit.W else value * rated / 100
+    return min(rated, max(Decimal(0), watts))
+
+
+def _overlaps(serving: Serving, order: Order) -> list[Overlap]:
+    own = program_of(serving, order.group_id).record
+    members = serving.members_of.get(order.group_id, set())
+    start = order.start + timedelta(seconds=min(0, order.randomize_start_s))
+    slack = max(0, order.randomize_start_s) + max(0, order.randomize_duration_s)
+    end = order.start + timedelta(seconds=order.duration_s + slack)
+    found = []
+    for served in serving.programs.values():
+        shared = len(members & serving.members_of.get(served.record.group_id, set()))
+        if not shared:
+            continue
+        for record in served.controls.values():
+            functions = tuple(name for name in order.setpoints if name in record.control.setpoints)
+            if functions and _is_in_force(record.control, start, end):
+                # A new event is the newest: it ranks first at equal primacy.
+                wins = own.primacy <= served.record.primacy
+                found.append(Overlap(record=record, functions=functions, shared=shared, wins=wins))
+    return sorted(found, key=lambda overlap: overlap.record.control.interval.start)
+
+
+def _is_in_force(control: Control, start: datetime, end: datetime) -> bool:
+    return control.status not in _GONE and control.interval.start < end and start < latest_end(control)
