@@ -29,8 +29,8 @@ def listed_until(control: Control) -> datetime:
 
 def served_status(control: Control, siblings: Iterable[Control], now: datetime) -> EventStatus:
     """Say what the server shows; `siblings` are the events of the same program, the event itself may be among them."""
-    if control.status in _CANCELLED:
-        return control.status
+    if control.status in _CANCELLED or control.status is EventStatus.SUPERSEDED:
+        return control.status  # what was superseded above a relay stays so
     if any(earliest_start(other) <= now for other in siblings if _supersedes(other, control)):
         return EventStatus.SUPERSEDED
     return EventStatus.SCHEDULED if now < earliest_start(control) else EventStatus.ACTIVE
