@@ -23,6 +23,8 @@ CUMULATIVE = 9
 FORWARD = 1
 REVERSE = 19
 """FlowDirectionType: delivered by the device, so that generation is positive."""
+WATT_HOURS = 72
+"""UomType of energy: the only quantity that the direction of flow tells apart."""
 POWER = 37
 ENERGY = 12
 ALL_PHASES = 224
@@ -47,6 +49,7 @@ POINT_TYPES: tuple[PointType, ...] = (
     PointType("va", 61, POWER, REVERSE, 0),
     PointType("hz", 33, None, FORWARD, 0),
     PointType("a", 5, None, FORWARD, 0),
+    PointType("pf", 65, None, FORWARD, 0),
     PointType("v_ln", 29, None, FORWARD, 0),
     PointType("v_ll", 29, None, FORWARD, ALL_PHASES),
     PointType("v_an", 29, None, FORWARD, Phase.AN),
@@ -95,19 +98,15 @@ def reading_type(point: str, power_of_ten: int) -> metering.ReadingType:
 
 
 def point_of(kind: metering.ReadingType) -> str:
-    """Find the point a ReadingType describes.
+    """Find the point a ReadingType describes; what has no canonical name is kept under the numbers of its type.
 
-    Raises: PeerError for a quantity that is not read here.
+    Raises: PeerError when it does not say what is measured.
     """
     if kind.uom is None:
         raise PeerError("uom is missing: what is measured?", path="MirrorMeterReading/ReadingType/uom")
-    flow = kind.flow_direction if kind.uom == 72 else None
-    point = _BY_TYPE.get((kind.uom, kind.phase or 0, flow))
-    if point is None:
-        raise PeerError(
-            f"uom {kind.uom} with phase {kind.phase or 0} is not read here", path="MirrorMeterReading/ReadingType"
-        )
-    return point
+    phase = kind.phase or 0
+    flow = kind.flow_direction if kind.uom == WATT_HOURS else None
+    return _BY_TYPE.get((kind.uom, phase, flow), f"uom_{kind.uom}_phase_{phase}")
 
 
 def write_readings(lfdi: Lfdi, point: str, readings: list[Reading], pen: int) -> metering.MirrorMeterReading:
