@@ -10,6 +10,7 @@ from tierline.console.api.access import Operator, Reader
 from tierline.console.api.finding import control_named, group_named
 from tierline.console.api.shown import Shows, response_shown
 from tierline.console.api.values import read_setpoints
+from tierline.engine.access import Verb
 from tierline.model.errors import ConfigError
 from tierline.operations.serving import dispatch, history
 from tierline.operations.serving.access import require
@@ -40,7 +41,7 @@ def control_routes(serving: Serving) -> APIRouter:
     @routes.get("/controls")
     async def list_controls(principal: Reader, group: str | None = None, state: str | None = None) -> models.Controls:
         """List controls, the newest first; of one group or in one state."""
-        require(principal, "read", "controls")
+        require(principal, Verb.READ, "controls")
         wanted = None if group is None else group_named(serving, group)
         found = [
             shows.control(record)
@@ -83,14 +84,14 @@ def program_routes(serving: Serving) -> APIRouter:
     @routes.get("/programs")
     async def list_programs(principal: Reader) -> models.Programs:
         """List all programs, the strongest first."""
-        require(principal, "read", "programs")
+        require(principal, Verb.READ, "programs")
         found = [shows.program(served) for served in serving.programs.values()]
         return models.Programs(programs=sorted(found, key=lambda program: (program.primacy, program.group)))
 
     @routes.get("/curves")
     async def list_curves(principal: Reader) -> models.Curves:
         """List the curves that controls and defaults use."""
-        require(principal, "read", "programs")
+        require(principal, Verb.READ, "programs")
         return models.Curves(
             curves=[
                 shows.curve(served, record) for served in serving.programs.values() for record in served.curves.values()
@@ -100,7 +101,7 @@ def program_routes(serving: Serving) -> APIRouter:
     @routes.get("/groups/{name}/default")
     async def show_default(principal: Reader, name: str) -> models.Default:
         """Show what holds for a group while no control does."""
-        require(principal, "read", "programs")
+        require(principal, Verb.READ, "programs")
         return shows.default(group_named(serving, name))
 
     @routes.put("/groups/{name}/default")

@@ -9,6 +9,7 @@ from tierline.console.api import models
 from tierline.console.api.access import Operator, Reader
 from tierline.console.api.finding import device_named, group_named
 from tierline.console.api.shown import Shows, reading_shown
+from tierline.engine.access import Verb
 from tierline.model.identity import PartyId, parse_lfdi
 from tierline.operations.serving import history, registry
 from tierline.operations.serving.access import require
@@ -29,7 +30,7 @@ def device_routes(serving: Serving) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> models.Devices:
         """List DERs, of one group or all, a page at a time."""
-        require(principal, "read", "devices")
+        require(principal, Verb.READ, "devices")
         ders = serving.devices.keys() if group is None else serving.members_of.get(group_named(serving, group), set())
         page = sorted(ders)[offset : offset + limit]
         return models.Devices(
@@ -39,7 +40,7 @@ def device_routes(serving: Serving) -> APIRouter:
     @routes.get("/devices/{name}")
     async def show_device(principal: Reader, name: str) -> models.DeviceDetail:
         """Show a DER by DerId, LFDI (or its beginning) or service point."""
-        require(principal, "read", "devices")
+        require(principal, Verb.READ, "devices")
         return shows.device_detail(device_named(serving, name))
 
     @routes.post("/devices", status_code=201)
@@ -85,7 +86,7 @@ def device_routes(serving: Serving) -> APIRouter:
     @routes.get("/readings/latest")
     async def latest_readings(principal: Reader, group: str | None = None, point: str | None = None) -> models.Readings:
         """List the newest reading of every point of every DER, of one group or all."""
-        require(principal, "read", "readings")
+        require(principal, Verb.READ, "readings")
         ders = None if group is None else serving.members_of.get(group_named(serving, group), set())
         found = [
             record
@@ -105,14 +106,14 @@ def group_routes(serving: Serving) -> APIRouter:
     @routes.get("/groups")
     async def list_groups(principal: Reader) -> models.Groups:
         """List all groups with their programs."""
-        require(principal, "read", "groups")
+        require(principal, Verb.READ, "groups")
         found = [shows.group(record) for record in serving.groups.values()]
         return models.Groups(groups=sorted(found, key=lambda group: (-group.primacy, group.name)))
 
     @routes.get("/groups/{name}/members")
     async def list_members(principal: Reader, name: str) -> models.Members:
         """List who belongs to a group now, since when and why."""
-        require(principal, "read", "groups")
+        require(principal, Verb.READ, "groups")
         group_id = group_named(serving, name)
         members = sorted(serving.members_of.get(group_id, ()))
         return models.Members(group=shows.group_name(group_id), members=shows.members(group_id, members))

@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from tierline.console.api import models
 from tierline.console.api.access import Operator, Reader
 from tierline.console.api.shown import Shows
+from tierline.engine.access import Verb
 from tierline.model.errors import ConfigError
 from tierline.model.topology import Grid
 from tierline.operations.serving.access import require
@@ -20,7 +21,7 @@ def grid_routes(serving: Serving) -> APIRouter:
     @routes.get("/grid")
     async def show_grid(principal: Reader) -> models.GridShown:
         """Show the network of this node and who hangs where."""
-        require(principal, "read", "grid")
+        require(principal, Verb.READ, "grid")
         grid = _grid_of(serving)
         by_element = {record.group.element: record.group.id for record in serving.groups.values()}
         feeders = []
@@ -49,7 +50,7 @@ def grid_routes(serving: Serving) -> APIRouter:
     @routes.get("/switches")
     async def list_switches(principal: Reader) -> models.Switches:
         """List all switches and how they stand."""
-        require(principal, "read", "grid")
+        require(principal, Verb.READ, "grid")
         return models.Switches(switches=shows.switches())
 
     @routes.post("/switches/preview")

@@ -8,6 +8,7 @@ from tierline.console.api import models
 from tierline.console.api.access import Operator, Reader
 from tierline.console.api.faults import NotThere
 from tierline.console.api.shown import audit_shown
+from tierline.engine.access import Verb
 from tierline.model.errors import ConfigError
 from tierline.model.parties import Role
 from tierline.model.records import TokenRecord
@@ -25,7 +26,7 @@ def node_routes(health: Health) -> APIRouter:
     @routes.get("/status")
     async def show_status(principal: Reader) -> models.Status:
         """Show the node at a glance."""
-        require(principal, "read", "status")
+        require(principal, Verb.READ, "status")
         return models.Status(
             node=health.name,
             level=health.level,

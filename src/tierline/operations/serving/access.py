@@ -1,30 +1,49 @@
-"""The first step of every use case: may this principal do that here."""
+"""The first step of every use case: may this principal do that here. The decision itself is `engine.access.may`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tierline.engine.access import Grants, Resource, ResourceKind, Verb, may
+from tierline.engine.verdict import Deny
 from tierline.model.errors import Forbidden
 from tierline.model.parties import Role
 
 if TYPE_CHECKING:
+    from tierline.model.identity import DerId
     from tierline.model.parties import Principal
+    from tierline.model.records import EndDeviceRecord
+    from tierline.operations.serving.state import Serving
 
-_OPERATOR_VERBS = frozenset({"read", "configure", "register", "control", "switch", "audit"})
-_VERBS: dict[Role, frozenset[str]] = {
-    Role.OPERATOR: _OPERATOR_VERBS,
-    Role.VIEWER: frozenset({"read"}),
-    Role.SELF: _OPERATOR_VERBS,
-    Role.DEVICE: frozenset(),
-    Role.AGGREGATOR: frozenset(),
-    Role.UPSTREAM: frozenset(),
-}
+_NODE = Resource(kind=ResourceKind.NODE)
+_NOTHING = Grants()
 
 
-def require(principal: Principal, verb: str, resource: str) -> None:
-    """Stop what the principal may not do.
+def require(principal: Principal, verb: Verb, what: str) -> None:
+    """Stop what the principal may not do to this node.
 
     Raises: Forbidden.
     """
-    if verb not in _VERBS[principal.role]:
-        raise Forbidden(f"{principal.role.value} {principal.name} may not {verb} {resource}")
+    verdict = may(principal, verb, _NODE, _NOTHING)
+    if isinstance(verdict, Deny):
+        raise Forbidden(f"{verdict.reason} ({what})")
+
+
+def require_der(principal: Principal, serving: Serving, verb: Verb, der_id: DerId) -> EndDeviceRecord:
+    """Stop who does not stand for a DER: only its own certificate and the party that manages it do.
+
+    Raises: Forbidden, also when there is no such DER, so that nobody learns which there are.
+    """
+    device = serving.devices.get(der_id)
+    if device is None or not device.enabled or not _stands_for(principal, device, serving):
+        raise Forbidden(f"{principal.name} does not stand for this device")
+    verdict = may(principal, verb, Resource(kind=ResourceKind.DER, der_id=der_id), Grants(ders=frozenset({der_id})))
+    if isinstance(verdict, Deny):
+        raise Forbidden(verdict.reason)
+    return device
+
+
+def _stands_for(principal: Principal, device: EndDeviceRecord, serving: Serving) -> bool:
+    if principal.role is Role.AGGREGATOR:
+        return device.managed_by == principal.party
+    return principal.role is Role.DEVICE and serving.lfdi_of.get(device.der_id) == principal.lfdi

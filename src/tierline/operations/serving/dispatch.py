@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from tierline.engine.access import Verb
 from tierline.engine.serving_status import latest_end
 from tierline.model.control import Control, EventStatus, Interval, Provenance, Setpoints
 from tierline.model.errors import ConfigError, Conflict
@@ -76,7 +77,7 @@ async def create_control(principal: Principal, serving: Serving, order: Order) -
 
     Raises: ConfigError, Forbidden.
     """
-    require(principal, "control", f"group {order.group_id}")
+    require(principal, Verb.CONTROL, f"group {order.group_id}")
     now = serving.clock.now()
     check_order(order, now)
     async with serving.writing:
@@ -115,7 +116,7 @@ async def cancel_control(
 
     Raises: ConfigError when there is no such event; Conflict when it has ended or is cancelled already.
     """
-    require(principal, "control", f"control {mrid}")
+    require(principal, Verb.CONTROL, f"control {mrid}")
     async with serving.writing:
         record = serving.control(mrid)
         now = serving.clock.now()
@@ -138,7 +139,7 @@ def progress(principal: Principal, serving: Serving, mrid: Mrid) -> list[MemberS
 
     Raises: ConfigError when there is no such event.
     """
-    require(principal, "read", f"control {mrid}")
+    require(principal, Verb.READ, f"control {mrid}")
     record = serving.control(mrid)
     if record is None:
         raise ConfigError(f"there is no control {mrid}; `tierline control list` shows those there are")

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from tierline.engine.access import Verb
 from tierline.engine.arbitration import Claim, Ratings, arbitrate
 from tierline.engine.following.schedule import Schedule, ScheduleRules
 from tierline.engine.serving_status import latest_end, served_status
@@ -149,7 +150,7 @@ class _Rated:
 
 def explain(principal: Principal, serving: Serving, device: EndDeviceRecord) -> Explanation:
     """Say what a DER should do now and why."""
-    require(principal, "read", f"device {device.der_id}")
+    require(principal, Verb.READ, f"device {device.der_id}")
     der, now = device.der_id, serving.clock.now()
     programs = serving.programs_for(der)
     rated = _replayed(serving, der, programs, now)

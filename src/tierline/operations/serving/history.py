@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from tierline.engine.access import Verb
 from tierline.model.records import AuditRecord, ReadingRecord
 from tierline.operations.serving.access import require
 from tierline.operations.serving.audit import faults
@@ -26,7 +27,7 @@ def readings_since(
     principal: Principal, serving: Serving, der: DerId, since: datetime, limit: int
 ) -> list[ReadingRecord]:
     """Give the readings of a DER from a time on, oldest first, at most `limit`."""
-    require(principal, "read", f"device {der}")
+    require(principal, Verb.READ, f"device {der}")
     found: list[ReadingRecord] = []
     while len(found) < limit:
         size = _CHUNK
@@ -47,7 +48,7 @@ def readings_since(
 
 def responses_since(principal: Principal, serving: Serving, since: datetime | None, limit: int) -> list[ResponseRecord]:
     """Give the Responses received from a time on, oldest first, at most `limit`."""
-    require(principal, "read", "responses")
+    require(principal, Verb.READ, "responses")
     found = [
         record
         for answers in serving.responses.values()
@@ -60,7 +61,7 @@ def responses_since(principal: Principal, serving: Serving, since: datetime | No
 
 def audit_lines(principal: Principal, serving: Serving, after: int | None, limit: int) -> list[AuditRecord]:
     """Give lines of the audit in their order: those after a sequence number, or the last ones."""
-    require(principal, "audit", "audit")
+    require(principal, Verb.AUDIT, "audit")
     lines = serving.store.load(AuditRecord)
     if after is None:
         return lines[-limit:]
@@ -69,7 +70,7 @@ def audit_lines(principal: Principal, serving: Serving, after: int | None, limit
 
 def verify_audit(principal: Principal, serving: Serving) -> tuple[int, list[str]]:
     """Check the whole audit; gives the number of its records and what is wrong."""
-    require(principal, "audit", "audit")
+    require(principal, Verb.AUDIT, "audit")
     lines = serving.store.load(AuditRecord)
     found = faults(lines)
     tail = serving.audit_tail

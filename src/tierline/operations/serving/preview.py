@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from tierline.engine.access import Verb
 from tierline.engine.serving_status import latest_end
 from tierline.model.control import EventStatus
 from tierline.model.functions import FUNCTIONS, Bound, Unit
@@ -69,7 +70,7 @@ def preview_control(principal: Principal, serving: Serving, order: Order) -> Pre
 
     Raises: ConfigError for an order that would be refused.
     """
-    require(principal, "read", f"group {order.group_id}")
+    require(principal, Verb.READ, f"group {order.group_id}")
     check_order(order, serving.clock.now())
     members, excluded = [], []
     for der_id in sorted(serving.members_of.get(order.group_id, ())):

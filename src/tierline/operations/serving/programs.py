@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tierline.engine.access import Verb
 from tierline.model.control import Curve, Setpoints
 from tierline.model.errors import ConfigError
 from tierline.model.functions import FUNCTIONS, Kind
@@ -107,7 +108,7 @@ async def set_default(principal: Principal, serving: Serving, group_id: GroupId,
 
     Raises: ConfigError, Forbidden.
     """
-    require(principal, "control", f"group {group_id}")
+    require(principal, Verb.CONTROL, f"group {group_id}")
     check_setpoints(setpoints, default=True)
     async with serving.writing:
         program = program_of(serving, group_id).record

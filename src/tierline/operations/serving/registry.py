@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tierline.engine.access import Verb
 from tierline.model.errors import ConfigError, Conflict
 from tierline.model.identity import DerId, der_id, pin, sfdi_of
 from tierline.model.records import EndDeviceRecord, IdentityRecord
@@ -44,7 +45,7 @@ async def register(principal: Principal, serving: Serving, devices: Sequence[New
 
     Raises: Conflict when an LFDI or SFDI is taken; ConfigError for an unknown service point or PIN.
     """
-    require(principal, "register", "devices")
+    require(principal, Verb.REGISTER, "devices")
     async with serving.writing:
         _check(serving, devices)
         now = serving.clock.now()
@@ -103,7 +104,7 @@ async def enable(principal: Principal, serving: Serving, name: str, *, enabled: 
 
     Raises: ConfigError when there is no such DER.
     """
-    require(principal, "register", "devices")
+    require(principal, Verb.REGISTER, "devices")
     async with serving.writing:
         device = find_device(serving, name)
         record = replace(device, enabled=enabled, changed_at=serving.clock.now())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tierline.engine.access import Verb
 from tierline.model.errors import Conflict, Forbidden, PeerError
 from tierline.model.identity import DerId, der_id
-from tierline.model.parties import Role
 from tierline.model.records import DerInfoRecord, MirrorUsagePointRecord, ReadingRecord, ResponseRecord
+from tierline.operations.serving.access import require_der
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,20 +25,6 @@ TERMINAL = frozenset({3, 6, 7, 13, 14, 252, 253, 254})
 """The statuses after which a DER has nothing more to say about an event."""
 
 
-def may_speak_for(principal: Principal, device: EndDeviceRecord, serving: Serving) -> bool:
-    """Tell whether a certificate may report for a DER: its own, or one of the party that manages it."""
-    if principal.role is Role.AGGREGATOR:
-        return device.managed_by == principal.party
-    return principal.role is Role.DEVICE and serving.lfdi_of.get(device.der_id) == principal.lfdi
-
-
-def _require(principal: Principal, serving: Serving, der: DerId) -> EndDeviceRecord:
-    device = serving.devices.get(der)
-    if device is None or not device.enabled or not may_speak_for(principal, device, serving):
-        raise Forbidden(f"{principal.name} may not report for this device")
-    return device
-
-
 async def record_response(
     principal: Principal,
     serving: Serving,
@@ -50,7 +37,7 @@ async def record_response(
 
     Raises: PeerError for an event this node does not know; Forbidden for another's DER.
     """
-    device = _require(principal, serving, der)
+    device = require_der(principal, serving, Verb.RESPOND, der)
     if serving.control(mrid) is None:
         raise PeerError(f"there is no event {mrid}", path="Response/subject")
     known = serving.responses.get(mrid, {}).get((device.der_id, status))
@@ -80,7 +67,7 @@ async def record_readings(
 
     Raises: Forbidden for another's DER.
     """
-    device = _require(principal, serving, der)
+    device = require_der(principal, serving, Verb.REPORT, der)
     now = serving.clock.now()
     await serving.commit(
         [
@@ -95,7 +82,7 @@ async def put_info(principal: Principal, serving: Serving, der: DerId, kind: Der
 
     Raises: Forbidden for another's DER.
     """
-    device = _require(principal, serving, der)
+    device = require_der(principal, serving, Verb.REPORT, der)
     await serving.commit(
         [
             DerInfoRecord(
@@ -116,7 +103,7 @@ async def put_mirror(
 
     Raises: Forbidden for another's DER; Conflict when the mRID belongs to another DER.
     """
-    device = _require(principal, serving, der)
+    device = require_der(principal, serving, Verb.REPORT, der)
     known = next((mirror for mirror in serving.mirrors.values() if mirror.mrid == mrid), None)
     if known is not None and known.der_id != device.der_id:
         raise Conflict(f"the MirrorUsagePoint mRID {mrid} is taken; make another one")
@@ -141,5 +128,5 @@ async def drop_mirror(principal: Principal, serving: Serving, mup_id: str) -> No
     mirror = serving.mirrors.get(mup_id)
     if mirror is None:
         raise Forbidden(f"there is no MirrorUsagePoint {mup_id} of {principal.name}")
-    _require(principal, serving, mirror.der_id)
+    require_der(principal, serving, Verb.REPORT, mirror.der_id)
     await serving.commit(delete=[mirror])

@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tierline.engine.access import Verb
 from tierline.model.errors import ConfigError, Conflict
 from tierline.model.parties import Principal, Role
 from tierline.model.records import TokenRecord
@@ -56,7 +57,7 @@ def principal_of(serving: Serving, token: str) -> Principal | None:
 
 def list_tokens(principal: Principal, serving: Serving) -> list[TokenRecord]:
     """Give all tokens that were ever made, by name; a token itself is never shown again."""
-    require(principal, "configure", "tokens")
+    require(principal, Verb.CONFIGURE, "tokens")
     return sorted(serving.tokens.values(), key=lambda record: record.name)
 
 
@@ -65,7 +66,7 @@ async def create_token(principal: Principal, serving: Serving, name: str, role: 
 
     Raises: ConfigError for a name or role that cannot be; Conflict when the name was given before.
     """
-    require(principal, "configure", "tokens")
+    require(principal, Verb.CONFIGURE, "tokens")
     if role not in ROLES:
         raise ConfigError(f"a token is for {' or '.join(sorted(ROLES))}, not for {role.value}")
     if not _NAME.fullmatch(name):
@@ -87,7 +88,7 @@ async def revoke_token(principal: Principal, serving: Serving, name: str) -> Tok
 
     Raises: ConfigError when there is none of this name; Conflict when it is the last one of an operator.
     """
-    require(principal, "configure", "tokens")
+    require(principal, Verb.CONFIGURE, "tokens")
     async with serving.writing:
         record = serving.tokens.get(name)
         if record is None or record.revoked_at is not None:

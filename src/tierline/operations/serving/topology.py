@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tierline.engine.access import Verb
 from tierline.engine.connectivity import feeder_of, transformer_of
 from tierline.model.errors import ConfigError, Conflict
 from tierline.model.identity import DerId, GroupId, der_id
@@ -36,7 +37,7 @@ class Move:
 
 async def adopt_grid(principal: Principal, serving: Serving) -> None:
     """Make the groups and programs of the node's grid that do not exist yet: system, substations, feeders."""
-    require(principal, "configure", "grid")
+    require(principal, Verb.CONFIGURE, "grid")
     grid = serving.grid
     if grid is None:
         return
@@ -140,7 +141,7 @@ def preview_switching(principal: Principal, serving: Serving, positions: Mapping
 
     Raises: ConfigError for a switch the grid does not have.
     """
-    require(principal, "read", "grid")
+    require(principal, Verb.READ, "grid")
     return moves(serving, {**serving.switches, **positions})
 
 
@@ -149,7 +150,7 @@ async def confirm_switching(principal: Principal, serving: Serving, positions: M
 
     Raises: ConfigError for a switch the grid does not have; Conflict when nothing would change.
     """
-    require(principal, "switch", "grid")
+    require(principal, Verb.SWITCH, "grid")
     async with serving.writing:
         if serving.grid is None:
             raise ConfigError("this node has no grid; name a grid file under [grid] in its configuration")
