@@ -13,9 +13,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import assert_never
 
+from tierline.model.errors import ConfigError
 from tierline.model.identity import DerId
 from tierline.model.telemetry import Alarm, PointName, Reading
 
+_FASTEST = timedelta(seconds=1)
+"""A server may ask for 0 s; its rate is in whole seconds. Source: IEEE 2030.5-2018, MirrorUsagePoint.postRate."""
 _RETRY_FIRST = timedelta(seconds=15)
 _RETRY_LAST = timedelta(minutes=15)
 
@@ -31,6 +34,10 @@ class Pace:
     """Readings in one delivery."""
     capacity: int = 50_000
     """Readings kept while the server does not take them; beyond it the oldest are given up."""
+
+    def __post_init__(self) -> None:
+        if min(self.measure_every, self.post_every) <= timedelta() or min(self.batch, self.capacity) < 1:
+            raise ConfigError(f"the pace of reports must be above 0 throughout, not {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,8 +153,9 @@ class Report:
             case Measured():
                 self._take(event, now)
             case PostRate():
-                self._times.post_at += event.post_every - self.pace.post_every
-                self.pace = replace(self.pace, post_every=event.post_every)
+                post_every = max(event.post_every, _FASTEST)
+                self._times.post_at += post_every - self.pace.post_every
+                self.pace = replace(self.pace, post_every=post_every)
             case Delivered():
                 self._done(event.sequence)
             case NotDelivered():

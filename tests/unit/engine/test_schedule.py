@@ -1,0 +1,188 @@
+"""The sentences of docs/rules.md that random schedules seldom reach; the rest is compared with the oracle."""
+
+import importlib.util
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+from tierline.engine.following.schedule import FORGET_AFTER, Schedule, ScheduleRules, in_program_order
+from tierline.engine.lifecycle import State
+from tierline.model.programs import ResponseStatus
+
+
+def load_player():
+    spec = importlib.util.spec_from_file_location("engine_player", Path(__file__).parent / "player.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+p = load_player()
+
+
+def schedule(draw=p.middle, **more):
+    return Schedule(ScheduleRules(**({"supported": p.ALL} | more)), draw)
+
+
+def step(it, t, *programs):
+    """Walk or let time pass; start what is in effect; give the answers."""
+    if programs:
+        it.see(programs, p.at(t))
+    else:
+        it.advance(p.at(t))
+    it.confirm(event.mrid for event in it.in_effect(p.at(t)).values())
+    return [(str(mrid).lstrip("0"), int(status)) for mrid, status in it.drain()[1]]
+
+
+def test_programs_are_ranked_by_primacy_then_mrid_each_once():
+    a, b, c = p.program("A", 2), p.program("B", 1), p.program("C", 2)
+    again = replace(a, primacy=5)
+    assert [program.mrid for program in in_program_order([a, b, again, c])] == [p.mrid("B"), p.mrid("C"), p.mrid("A")]
+    assert in_program_order([again, a]) == (a,)
+
+
+def test_an_event_for_another_category_of_device_is_not_ours():
+    it = schedule(device_category=0b10)
+    walk = p.program(
+        "F0",
+        1,
+        p.limit("A", 0, 10, device_category=0b01),
+        p.limit("B", 10, 10, device_category=0b11),
+        p.limit("C", 20, 10),
+    )
+    assert step(it, 0, walk) == [("B", 1), ("C", 1)]
+
+
+def test_an_event_belongs_to_the_program_that_ranks_first_now():
+    it = schedule()
+    event = p.limit("A", 100, 10)
+    step(it, 0, p.program("F0", 2, event), p.program("F1", 1))
+    assert it.events[event.mrid].program == p.mrid("F0")
+    step(it, 1, p.program("F0", 2, event), p.program("F1", 1, event))
+    assert (it.events[event.mrid].program, it.events[event.mrid].primacy) == (p.mrid("F1"), 1)
+
+
+def test_a_primacy_that_changes_changes_the_rank():
+    it = schedule()
+    one, other = p.limit("A", 0, 10), p.limit("B", 0, 10)
+    step(it, -5, p.program("F0", 1, one), p.program("F1", 2, other))
+    assert step(it, -4, p.program("F0", 3, one), p.program("F1", 2, other)) == []
+    assert step(it, 0) == [("A", 14), ("B", 2)]
+
+
+def test_always_7_answers_7_before_the_start_too():
+    it = schedule(always_7=True)
+    step(it, -5, p.program("F0", 1, p.limit("A", 0, 10)), p.program("F1", 2, p.limit("B", 0, 10)))
+    assert step(it, 0) == [("B", 7), ("A", 2)]
+
+
+def test_an_event_that_ends_before_it_was_read_back_claims_nothing():
+    it = schedule()
+    it.see([p.program("F0", 1, p.limit("A", 0, 10))], p.at(0))
+    it.drain()
+    assert it.advance(p.at(10))
+    assert it.events[p.mrid("A")].state is State.MISSED
+    assert it.drain()[1] == ()
+    it.confirm([p.mrid("A"), p.mrid("unheard")])
+    assert it.drain()[1] == (
+        (p.mrid("A"), ResponseStatus.STARTED),
+        (p.mrid("A"), ResponseStatus.COMPLETED),
+    )
+
+
+def test_an_event_outside_the_group_is_not_started():
+    it = schedule()
+    it.see([p.program("F0", 1, p.limit("A", 0, 10))], p.at(0))
+    it.see([], p.at(1))
+    it.drain()
+    it.confirm([p.mrid("A")])
+    assert it.drain()[1] == ()
+
+
+def test_an_event_that_starts_with_its_predecessor_takes_its_place():
+    """E16: the successor's effective start is not after the predecessor's."""
+    draws = iter([10, -10])
+    it = schedule(draw=lambda *_: next(draws))
+    walk = p.program("F0", 1, p.limit("A", 0, 10, rs=10), p.limit("B", 10, 10, rs=-10))
+    assert step(it, -5, walk) == [("A", 1), ("B", 1)]
+    assert step(it, 0) == [("A", 7), ("B", 2)]
+
+
+def test_a_predecessor_that_was_lost_already_is_not_lost_twice():
+    draws = iter([10, -10])
+    it = schedule(draw=lambda *_: next(draws))
+    strong = p.limit("C", 0, 15)
+    walk = (p.program("F0", 2, p.limit("A", 0, 10, rs=10), p.limit("B", 10, 10, rs=-10)), p.program("F1", 1, strong))
+    step(it, -5, *walk)
+    assert sorted(step(it, 0)) == [("A", 14), ("B", 14), ("C", 2)]
+
+
+def test_late_calls_go_through_every_instant():
+    late, punctual = schedule(), schedule()
+    walk = (p.program("F0", 2, p.limit("A", 0, 100)), p.program("F1", 1, p.limit("B", 20, 10)))
+    for it in (late, punctual):
+        step(it, 0, *walk)
+    for t in (20, 30, 50):
+        step(punctual, t)
+    step(late, 50)
+    assert late.events[p.mrid("A")].state is punctual.events[p.mrid("A")].state is State.SUPERSEDED
+    assert late.events[p.mrid("B")].state is State.MISSED
+
+
+def test_time_that_runs_back_takes_nothing_back():
+    it = schedule()
+    assert step(it, 0, p.program("F0", 1, p.limit("A", 0, 10), default={"max_lim_w_pct": Decimal(1)})) == [
+        ("A", 1),
+        ("A", 2),
+    ]
+    assert step(it, -3) == []
+    assert it.in_effect(p.at(-3))["max_lim_w_pct"].mrid == p.mrid("A")
+    assert step(it, 0) == []
+    assert step(it, 10) == [("A", 3)]
+
+
+def test_a_terminal_event_is_remembered_while_it_is_listed_and_a_day_beyond():
+    it = schedule()
+    listed = p.program("F0", 1, p.limit("A", 0, 10))
+    step(it, 0, listed)
+    day = FORGET_AFTER.total_seconds()
+    assert step(it, 20 + day, listed) == [("A", 3)]
+    assert step(it, 30 + day, listed) == []
+    it.see([p.program("F0", 1)], p.at(31 + day))
+    assert [event.mrid for event in it.drain()[2]] == [p.mrid("A")]
+    assert it.events == {}
+
+
+def test_a_young_terminal_event_is_remembered_although_it_is_gone():
+    it = schedule()
+    step(it, 0, p.program("F0", 1, p.limit("A", 0, 10)))
+    step(it, 20, p.program("F0", 1))
+    assert p.mrid("A") in it.events
+
+
+def test_nothing_is_due_when_nothing_is_known():
+    it = schedule()
+    assert it.next_boundary() is None
+    assert not it.advance(p.at(0))
+
+
+def test_what_was_kept_goes_on_where_it_was():
+    it = schedule()
+    walk = [p.program("F0", 2, p.limit("A", 0, 100)), p.program("F1", 1, p.limit("B", 20, 10))]
+    it.see(walk, p.at(0))
+    it.confirm([p.mrid("A")])
+    again = schedule(draw=lambda *_: 1 / 0)
+    again.restore(it.events.values(), walk, p.at(0))
+    assert again.next_boundary() == p.at(20)
+    assert step(again, 50) == [("A", 7)]
+
+
+def test_what_was_kept_without_a_walk_is_not_in_effect():
+    it = schedule()
+    it.see([p.program("F0", 2, p.limit("A", 0, 100))], p.at(0))
+    again = schedule()
+    again.restore(it.events.values(), (), None)
+    assert again.in_effect(p.at(1)) == {}
+    empty = schedule()
+    empty.restore((), (), None)
+    assert empty.next_boundary() is None
