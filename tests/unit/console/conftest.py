@@ -86,7 +86,7 @@ def small_grid():
                 vk_percent=Decimal(11),
                 vkr_percent=Decimal("0.3"),
             ),
-        ),  # fmt: skip
+        ),
         sources=(Source(id="up", node="hv"),),
         switches=(
             Switch(id=1, node="bus", element="la1", kind=SwitchKind.BREAKER, closed=True),

@@ -1,0 +1,35 @@
+"""How the events of a running node are written: one JSON object a line, or words on a terminal."""
+
+import logging
+import sys
+from enum import StrEnum
+
+
+class Form(StrEnum):
+    """The forms."""
+
+    JSON = "json"
+    WORDS = "words"
+
+
+def set_up(form: Form | None, *, verbose: bool) -> None:
+    """Write events to stderr; without a form, words on a terminal and JSON elsewhere."""
+    import structlog
+
+    if form is None:
+        form = Form.WORDS if sys.stderr.isatty() else Form.JSON
+    last: list[structlog.types.Processor] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        if form is Form.JSON
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

@@ -1,0 +1,230 @@
+"""Every call of the operator API as a value: what is sent, and the type of what comes back.
+
+Building a call touches nothing, so the synchronous and the asynchronous client share this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Generic, TypeVar
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tierline.client import answers
+
+T_co = TypeVar("T_co", covariant=True)
+
+Time = datetime | str
+"""An aware time, or ISO 8601 text with a time zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T_co]):
+    """One request; `T_co` is the type of its answer."""
+
+    method: str
+    path: str
+    query: Mapping[str, str | int] = field(default_factory=dict)
+    body: Mapping[str, object] | None = None
+
+
+def status() -> Call[answers.Status]:
+    """Show the node at a glance."""
+    return Call("GET", "/status")
+
+
+def devices(group: str | None = None, *, offset: int = 0, limit: int = 100) -> Call[answers.Devices]:
+    """List DERs, of one group or all, a page at a time."""
+    return Call("GET", "/devices", _given(group=group, offset=offset, limit=limit))
+
+
+def device(name: str) -> Call[answers.DeviceDetail]:
+    """Show a DER by DerId, LFDI (or its beginning) or service point."""
+    return Call("GET", f"/devices/{_segment(name)}")
+
+
+def add_devices(new: Sequence[Mapping[str, object]]) -> Call[answers.Registered]:
+    """Enrol DERs, all or none; each with any of lfdi, service_point, pin, managed_by."""
+    return Call("POST", "/devices", body={"devices": list(new)})
+
+
+def enable_device(name: str) -> Call[answers.Device]:
+    """Let a DER in."""
+    return Call("POST", f"/devices/{_segment(name)}/enable")
+
+
+def disable_device(name: str) -> Call[answers.Device]:
+    """Shut a DER out from its next request on."""
+    return Call("POST", f"/devices/{_segment(name)}/disable")
+
+
+def explain(name: str) -> Call[answers.Explanation]:
+    """Say what a DER should do now, and why."""
+    return Call("GET", f"/devices/{_segment(name)}/explain")
+
+
+def readings(name: str, since: Time | None = None, *, limit: int = 10_000) -> Call[answers.Readings]:
+    """List the readings of a DER from a time on; of the last hour without one."""
+    return Call("GET", f"/devices/{_segment(name)}/readings", _given(since=_text(since), limit=limit))
+
+
+def latest_readings(group: str | None = None, point: str | None = None) -> Call[answers.Readings]:
+    """List the newest reading of every point of every DER."""
+    return Call("GET", "/readings/latest", _given(group=group, point=point))
+
+
+def groups() -> Call[answers.Groups]:
+    """List all groups with their programs."""
+    return Call("GET", "/groups")
+
+
+def members(group: str) -> Call[answers.Members]:
+    """List who belongs to a group now, since when and why."""
+    return Call("GET", f"/groups/{_segment(group)}/members")
+
+
+def programs() -> Call[answers.Programs]:
+    """List all programs, the strongest first."""
+    return Call("GET", "/programs")
+
+
+def curves() -> Call[answers.Curves]:
+    """List the curves that controls and defaults use."""
+    return Call("GET", "/curves")
+
+
+def default(group: str) -> Call[answers.Default]:
+    """Show what holds for a group while no control does."""
+    return Call("GET", f"/groups/{_segment(group)}/default")
+
+
+def set_default(group: str, setpoints: Mapping[str, answers.Setpoint]) -> Call[answers.Default]:
+    """Set what holds for a group while no control does; it is replaced as a whole."""
+    return Call("PUT", f"/groups/{_segment(group)}/default", body={"setpoints": dict(setpoints)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlRequest:
+    """A control to create or to preview."""
+
+    group: str
+    """A group by name, id or element of the grid: `feeder-1`."""
+    setpoints: Mapping[str, answers.Setpoint]
+    duration_s: int
+    start: Time | None = None
+    """When it begins; now when neither this nor `start_in_s` is given."""
+    start_in_s: float | None = None
+    """Civil seconds from now, by the node's clock."""
+    randomize_start_s: int = 0
+    randomize_duration_s: int = 0
+    ramp_time_s: float | None = None
+    reason: str = ""
+    """Why, for the audit; never sent to a DER."""
+
+    def body(self) -> dict[str, object]:
+        """Write it down as the API reads it."""
+        return {
+            "group": self.group,
+            "setpoints": dict(self.setpoints),
+            "start": _text(self.start),
+            "start_in_s": self.start_in_s,
+            "duration_s": self.duration_s,
+            "randomize_start_s": self.randomize_start_s,
+            "randomize_duration_s": self.randomize_duration_s,
+            "ramp_time_s": self.ramp_time_s,
+            "reason": self.reason,
+        }
+
+
+def create_control(control: ControlRequest) -> Call[answers.Created]:
+    """Create a control for a group; its members see it from their next walk on."""
+    return Call("POST", "/controls", body=control.body())
+
+
+def preview_control(control: ControlRequest) -> Call[answers.Preview]:
+    """Show what a control would do, without sending it."""
+    return Call("POST", "/controls/preview", body=control.body())
+
+
+def controls(group: str | None = None, state: str | None = None) -> Call[answers.Controls]:
+    """List controls, the newest first; of one group or in one state."""
+    return Call("GET", "/controls", _given(group=group, state=state))
+
+
+def control(mrid: str) -> Call[answers.ControlDetail]:
+    """Show a control and how far every DER has come with it."""
+    return Call("GET", f"/controls/{_segment(mrid)}")
+
+
+def cancel_control(mrid: str, *, randomized: bool = False, reason: str = "") -> Call[answers.Control]:
+    """Cancel a control."""
+    return Call("POST", f"/controls/{_segment(mrid)}/cancel", body={"randomized": randomized, "reason": reason})
+
+
+def responses(since: Time | None = None, *, limit: int = 10_000) -> Call[answers.Responses]:
+    """List what DERs answered, from a time on or all."""
+    return Call("GET", "/responses", _given(since=_text(since), limit=limit))
+
+
+def grid() -> Call[answers.GridShown]:
+    """Show the network of the node and who hangs where."""
+    return Call("GET", "/grid")
+
+
+def switches() -> Call[answers.Switches]:
+    """List all switches and how they stand."""
+    return Call("GET", "/switches")
+
+
+def preview_switching(closed: Mapping[int, bool]) -> Call[answers.Moves]:
+    """Show who would move if switches stood so."""
+    return Call("POST", "/switches/preview", body={"closed": _by_text(closed)})
+
+
+def confirm_switching(closed: Mapping[int, bool]) -> Call[answers.Moves]:
+    """Take over switch positions confirmed from the field; membership follows at once."""
+    return Call("POST", "/switches", body={"closed": _by_text(closed)})
+
+
+def audit(after: int | None = None, *, limit: int = 100) -> Call[answers.Audit]:
+    """List acts in their order: those after a sequence number, or the last ones."""
+    return Call("GET", "/audit", _given(after=after, limit=limit))
+
+
+def verify_audit() -> Call[answers.Verification]:
+    """Check that nothing in the audit was changed, removed or put in between."""
+    return Call("GET", "/audit/verify")
+
+
+def tokens() -> Call[answers.Tokens]:
+    """List the tokens that were made; never their secrets."""
+    return Call("GET", "/tokens")
+
+
+def create_token(name: str, role: str = "viewer") -> Call[answers.Secret]:
+    """Make a token for one more person or program."""
+    return Call("POST", "/tokens", body={"name": name, "role": role})
+
+
+def revoke_token(name: str) -> Call[answers.Token]:
+    """Make a token useless from the next request on."""
+    return Call("DELETE", f"/tokens/{_segment(name)}")
+
+
+def _given(**values: str | int | None) -> dict[str, str | int]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _text(time: Time | None) -> str | None:
+    return time.isoformat() if isinstance(time, datetime) else time
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _by_text(closed: Mapping[int, bool]) -> dict[str, bool]:
+    return {str(number): is_closed for number, is_closed in closed.items()}
