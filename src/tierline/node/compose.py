@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
 from importlib import resources
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from tierline.engine.governor import Cap
 from tierline.env import RealClock, RealFiles, RealNetwork, SeededRandom, SystemRandom
 from tierline.model.errors import ConfigError, PeerError
 from tierline.model.identity import ChannelId, DerId, Lfdi, PartyId, der_id, lfdi_of_certificate, parse_lfdi
 from tierline.model.parties import Authority, Channel, Principal, Role
 from tierline.model.topology import Grid
 from tierline.node.follower import Follower, Self
+from tierline.operations.serving.limits import recall
 from tierline.operations.serving.state import Serving
 from tierline.operations.serving.topology import adopt_grid
 from tierline.protocols.sep2.follow.walk import Entry
@@ -200,6 +204,7 @@ async def prepare(node: Node) -> None:
     """
     if node.serving is not None:
         node.serving.state.load()
+        recall(node.serving.state)
         await adopt_grid(self_principal(node.config), node.serving.state)
 
 
@@ -213,6 +218,16 @@ def _serving(config: NodeConfig, identity: Identity, node: Node) -> ServingHalf:
         random=node.random,
         pen=config.identity.pen,
         grid=grid_of(config),
+        budget=tuple(
+            Cap(
+                name=part.name,
+                window=timedelta(seconds=part.window_s),
+                power_w=None if part.power_w is None else Decimal(str(part.power_w)),
+                devices=part.devices,
+                per_principal=part.per_principal,
+            )
+            for part in config.governor
+        ),
     )
     part = config.serve.sep2
     handler = Sep2Server(state, Views(state, Rates(poll_s=part.poll_rate_s, post_s=part.post_rate_s)))

@@ -127,6 +127,19 @@ class GridPart(_Part):
     """A path, or `oberrhein` for the network that comes with tierline."""
 
 
+class GovernorPart(_Part):
+    """A limit to what one mistake or one stolen token can do: how much may be moved within a sliding window."""
+
+    name: Annotated[str, Field(pattern=_NAME)]
+    window_s: Annotated[int, Field(ge=1)]
+    power_w: Annotated[float, Field(ge=0)] | None = None
+    """The most generation that may be taken away, by ratings; no bound when absent."""
+    devices: Annotated[int, Field(ge=0)] | None = None
+    """The most DERs that may be reached; no bound when absent."""
+    per_principal: bool = True
+    """Whether each operator has this much; all share it when false."""
+
+
 class NorthPart(_Part):
     """A link to a server above."""
 
@@ -197,6 +210,7 @@ class NodeConfig(_Part):
     serve: ServePart | None = None
     operator: OperatorPart | None = None
     grid: GridPart | None = None
+    governor: list[GovernorPart] = []
     north: list[NorthPart] = []
     south: list[SouthPart] = []
     follow: FollowPart = FollowPart()

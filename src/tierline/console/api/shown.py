@@ -16,7 +16,7 @@ from tierline.model.functions import FUNCTIONS
 from tierline.model.identity import sfdi_of
 from tierline.model.points import POINTS
 from tierline.operations.serving.explain import acts_on, seen_at
-from tierline.operations.serving.preview import ratings_w
+from tierline.operations.serving.relief import ratings_w
 from tierline.operations.serving.programs import program_of
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Shows:
                 since=serving.memberships[der, group_id].membership.valid_from,
                 cause=serving.memberships[der, group_id].cause,
             )
-            for der in ders
+            for der in sorted(ders, key=lambda der: (serving.devices[der].service_point, der))
         ]
 
     def program(self, served: Served) -> models.Program:

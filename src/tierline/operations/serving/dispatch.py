@@ -14,6 +14,7 @@ from tierline.model.identity import ChannelId, DerId, GroupId, Mrid
 from tierline.model.records import ControlRecord
 from tierline.operations.serving.access import require
 from tierline.operations.serving.audit import entry
+from tierline.operations.serving.limits import govern
 from tierline.operations.serving.programs import check_setpoints, curve_records, new_mrid, program_of
 from tierline.operations.serving.wording import worded
 
@@ -75,12 +76,13 @@ def check_order(order: Order, now: datetime) -> None:
 async def create_control(principal: Principal, serving: Serving, order: Order) -> ControlRecord:
     """Create an event in the program of a group; its members see it from their next walk on.
 
-    Raises: ConfigError, Forbidden.
+    Raises: ConfigError; Forbidden, also when it is more than the governor allows.
     """
     require(principal, Verb.CONTROL, f"group {order.group_id}")
     now = serving.clock.now()
     check_order(order, now)
     async with serving.writing:
+        request = govern(principal, serving, order.group_id, order.setpoints)
         program = program_of(serving, order.group_id).record.mrid
         setpoints, curves = curve_records(serving, program, order.setpoints)
         control = Control(
@@ -101,11 +103,13 @@ async def create_control(principal: Principal, serving: Serving, order: Order) -
             "start": control.interval.start.isoformat(),
             "duration_s": order.duration_s,
             "reason": order.reason,
-            "members": sorted(serving.members_of.get(order.group_id, ())),
+            "members": sorted(request.devices),
+            "relief_w": request.power_w,
         }
         put: list[Record] = [*curves, record]
         put.append(entry(principal, serving, "control", f"control {control.mrid}", "created", detail))
         await serving.commit(put)
+        serving.granted.append(request)
     return record
 
 

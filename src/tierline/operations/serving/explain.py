@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 _CANCELLED = frozenset({EventStatus.CANCELLED, EventStatus.CANCELLED_RANDOMIZED})
 _HERE = ChannelId("this server")
 
+RECENT = timedelta(days=1)
+"""How long an event that is over is still told of."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSince:
@@ -154,7 +157,12 @@ def explain(principal: Principal, serving: Serving, device: EndDeviceRecord) -> 
     der, now = device.der_id, serving.clock.now()
     programs = serving.programs_for(der)
     rated = _replayed(serving, der, programs, now)
-    records = [(served, record) for served in programs for record in served.controls.values()]
+    records = [
+        (served, record)
+        for served in programs
+        for record in served.controls.values()
+        if latest_end(record.control) + RECENT > now
+    ]
     audit = _acts(serving, [record for _, record in records])
     events = tuple(
         _event(serving, der, served, record, rated, audit.get(record.mrid, ()), now)

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 from tierline.engine.access import Verb
 from tierline.engine.serving_status import latest_end
 from tierline.model.control import EventStatus
-from tierline.model.functions import FUNCTIONS, Bound, Unit
 from tierline.operations.serving.access import require
 from tierline.operations.serving.dispatch import check_order
 from tierline.operations.serving.programs import program_of
+from tierline.operations.serving.relief import ratings_w, relief_w
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
-    from tierline.model.control import Control, Setpoints, Value
+    from tierline.model.control import Control
     from tierline.model.identity import DerId
     from tierline.model.parties import Principal
     from tierline.model.records import ControlRecord, EndDeviceRecord
@@ -87,14 +86,9 @@ def preview_control(principal: Principal, serving: Serving, order: Order) -> Pre
         excluded=tuple(excluded),
         not_seen=tuple(device.der_id for device in members if device.der_id not in serving.last_seen),
         rated_w=sum(ratings, Decimal(0)),
-        relief_w=_relief_w(order.setpoints, ratings),
+        relief_w=relief_w(order.setpoints, ratings),
         overlaps=tuple(_overlaps(serving, order)),
     )
-
-
-def ratings_w(serving: Serving) -> dict[str, Decimal]:
-    """Give the rating of every service point of the grid. Units: W."""
-    return {} if serving.grid is None else {point.id: point.p_w for point in serving.grid.service_points}
 
 
 def _why_not(serving: Serving, device: EndDeviceRecord) -> str:
@@ -103,31 +97,6 @@ def _why_not(serving: Serving, device: EndDeviceRecord) -> str:
     if device.der_id not in serving.lfdi_of:
         return "it does not communicate: no certificate is registered"
     return ""
-
-
-def _relief_w(setpoints: Setpoints, ratings: Iterable[Decimal]) -> Decimal | None:
-    """Say how much less than their ratings the members may generate; of several limits the tightest counts."""
-    limits = {name: value for name, value in setpoints.items() if _limits_generation(name, value)}
-    if not limits:
-        return None
-    return sum(
-        (rated - min(_left_w(name, value, rated) for name, value in limits.items()) for rated in ratings), Decimal(0)
-    )
-
-
-def _limits_generation(name: str, value: Value) -> bool:
-    row = FUNCTIONS[name]
-    if name in {"connect", "energize"}:
-        return value is False
-    return row.bound is Bound.MAX_GENERATION or name in {"fixed_w_pct", "target_w"}
-
-
-def _left_w(name: str, value: Value, rated: Decimal) -> Decimal:
-    """Give what a DER may still generate; what it is told to absorb counts as nothing generated."""
-    if not isinstance(value, Decimal):
-        return Decimal(0)
-    watts = value if FUNCTIONS[name].unit is Unit.W else value * rated / 100
-    return min(rated, max(Decimal(0), watts))
 
 
 def _overlaps(serving: Serving, order: Order) -> list[Overlap]:

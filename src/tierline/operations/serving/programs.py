@@ -14,6 +14,7 @@ from tierline.model.records import CurveRecord, DefaultRecord, ProgramRecord
 from tierline.model.topology import Tier
 from tierline.operations.serving.access import require
 from tierline.operations.serving.audit import entry
+from tierline.operations.serving.limits import govern
 from tierline.operations.serving.wording import worded
 
 if TYPE_CHECKING:
@@ -111,14 +112,21 @@ async def set_default(principal: Principal, serving: Serving, group_id: GroupId,
     require(principal, Verb.CONTROL, f"group {group_id}")
     check_setpoints(setpoints, default=True)
     async with serving.writing:
+        request = govern(principal, serving, group_id, setpoints)
         program = program_of(serving, group_id).record
         numbered, curves = curve_records(serving, program.mrid, setpoints)
         default = DefaultControl(mrid=new_mrid(serving), setpoints=numbered)
         record = DefaultRecord(
             party=serving.party, program=program.mrid, default=default, changed_at=serving.clock.now()
         )
-        detail = {"program": program.mrid, "setpoints": worded(setpoints)}
+        detail = {
+            "program": program.mrid,
+            "setpoints": worded(setpoints),
+            "members": sorted(request.devices),
+            "relief_w": request.power_w,
+        }
         put: list[Record] = [*curves, record]
         put.append(entry(principal, serving, "default", f"group {group_id}", "done", detail))
         await serving.commit(put)
+        serving.granted.append(request)
     return record

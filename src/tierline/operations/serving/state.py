@@ -35,6 +35,7 @@ from tierline.model.records import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from tierline.engine.governor import Budget, Request
     from tierline.model.identity import Lfdi, Mrid, PartyId
     from tierline.model.programs import ResponseStatus
     from tierline.model.records import Record
@@ -94,9 +95,15 @@ class Serving:
     last_seen: dict[DerId, float] = field(default_factory=dict)
     """Civil epoch seconds of the last request of each DER; not kept across restarts."""
     audit_tail: AuditRecord | None = None
+    budget: Budget = ()
+    """How much may be moved at once."""
+    granted: list[Request] = field(default_factory=list)
+    """What was moved within the longest window of the budget."""
     tokens: dict[str, TokenRecord] = field(default_factory=dict)
     """Access tokens of operators by name, revoked ones included."""
     versions: Counter[str] = field(default_factory=Counter)
+    commits: int = 0
+    """Transactions since this node started."""
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by use cases that compute a change from the state and commit it: operator actions and topology."""
 
@@ -106,6 +113,7 @@ class Serving:
         Raises: LinkError when the store refuses; nothing changed then.
         """
         await self.store.commit(put, delete)
+        self.commits += 1
         for record in put:
             self._take(record)
         for record in delete:
