@@ -7,6 +7,7 @@ A protocol is added by one line in SOURCES.
 """
 
 import argparse
+import ast
 import importlib
 import importlib.util
 import sys
@@ -20,6 +21,7 @@ from tierline.model.defaults import DEFAULTS, Category, DefaultRow, Number, Prof
 from tierline.model.functions import FUNCTIONS, FunctionRow, Kind, Merge, Quantity, Rule21Phase, Unit
 from tierline.model.points import POINTS, Label, PointKind, PointRow, State
 from tierline.model.telemetry import Phase
+from tierline.node import config
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- generated: support -->", "<!-- end -->"
@@ -294,6 +296,121 @@ def mapping_page(found: Mapping[str, Mapping[str, str]]) -> str:
     )
 
 
+def configuration_page() -> str:
+    """Write docs/reference/configuration.md: every table and key of a node's file, from the models that read it."""
+    schema = config.NodeConfig.model_json_schema()
+    meanings = _meanings(Path(config.__file__))
+    parts = [
+        (
+            "A node is one [TOML](https://toml.io) file; examples and advice are in [operating](../operating.md). What is not listed here is "
+            "refused by name. Relative paths count from the folder of the file, `tierline run --check FILE…` checks without "
+            "running, and `--show-config` shows what a file comes to, defaults included."
+        )
+    ]
+    for header, name, note in _tables(schema):
+        part = schema["$defs"][name]
+        needed = part.get("required", ())
+        parts += [
+            f"## `{header}`",
+            f"{part['description']}{note}",
+            table(
+                ("key", "value", "default", "meaning"),
+                (
+                    (
+                        f"`{key}`",
+                        _value(row, schema),
+                        "**required**" if key in needed else _default(row),
+                        meanings.get((name, key), ""),
+                    )
+                    for key, row in part["properties"].items()
+                    if not _is_table(row)
+                ),
+            ),
+        ]
+    return page("Configuration", *parts)
+
+
+def _tables(schema: Mapping[str, Any], name: str = "", prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Walk the tables of the file: header, name of the model, and what the header does not say."""
+    owner = schema["$defs"][name] if name else schema
+    for key, row in owner["properties"].items():
+        if key == "folder" or not _is_table(row):  # the folder is where the file is, not a key
+            continue
+        inner = _reference(row) or _reference(row["items"])
+        many = row.get("type") == "array"
+        path = f"{prefix}{key}"
+        note = (
+            " May stand several times."
+            if many
+            else " Required."
+            if key in owner.get("required", ()) and not name
+            else ""
+        )
+        if any(not _is_table(value) for value in schema["$defs"][inner]["properties"].values()):
+            yield f"[[{path}]]" if many else f"[{path}]", inner, note
+        yield from _tables(schema, inner, f"{path}.")
+
+
+def _reference(row: Mapping[str, Any]) -> str:
+    """Name the model that a row refers to, alone or as an alternative to nothing."""
+    found = [part["$ref"].rsplit("/", 1)[1] for part in (row, *row.get("anyOf", ())) if "$ref" in part]
+    return found[0] if found else ""
+
+
+def _is_table(row: Mapping[str, Any]) -> bool:
+    inner = _reference(row) or _reference(row.get("items", {}))
+    return inner.endswith(("Part", "Serve"))
+
+
+def _value(row: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    """Say in words what may stand as a value."""
+    if "anyOf" in row:
+        return _value(next(part for part in row["anyOf"] if part.get("type") != "null"), schema)
+    if inner := _reference(row):
+        return "`host:port`" if inner == "Address" else _value(schema["$defs"][inner], schema)
+    if "enum" in row or "const" in row:
+        return " or ".join(f'`"{value}"`' for value in row.get("enum", [row.get("const")]))
+    if row["type"] == "array":
+        return f"list of {_value(row['items'], schema)}" + (", at least one" if row.get("minItems") else "")
+    word = {"path": "path", "date-time": "time with zone"}.get(row.get("format", "")) or {
+        "integer": "whole number", "number": "number", "string": "text", "boolean": "`true` or `false`",
+    }[row["type"]]  # fmt: skip
+    if "pattern" in row:
+        return "name of up to 64 letters, digits, `.`, `_`, `-`"
+    low, high = row.get("minimum"), row.get("maximum")
+    if "exclusiveMinimum" in row:
+        return f"{word} above {row['exclusiveMinimum']}" + ("" if high is None else f", at most {high}")
+    if low is None and high is None:
+        return word
+    return f"{word}, {low} or more" if high is None else f"{word}, {low} .. {high}"
+
+
+def _default(row: Mapping[str, Any]) -> str:
+    found = row.get("default")
+    match found:
+        case None | []:
+            return "none"
+        case bool():
+            return f"`{str(found).lower()}`"
+        case {"host": host, "port": port}:
+            return f'`"{host}:{port}"`'
+        case str():
+            return f'`"{found}"`'
+    return f"`{found}`"
+
+
+def _meanings(source: Path) -> Mapping[tuple[str, str], str]:
+    """Read the string below each field of each class."""
+    found = {}
+    for owner in ast.parse(source.read_text(encoding="utf-8")).body:
+        if isinstance(owner, ast.ClassDef):
+            for field, after in zip(owner.body, owner.body[1:], strict=False):
+                match field, after:
+                    case ast.AnnAssign(target=ast.Name(id=key)), ast.Expr(value=ast.Constant(value=str(text))):
+                        found[owner.name, key] = " ".join(text.split())
+    return found
+
+
 def support_fragment(found: Mapping[str, Mapping[str, str]]) -> str:
     """Write the table of functions by protocol that stands in README.md and docs/reference/support.md."""
     commanded = [row for row in FUNCTIONS.values() if row.kind not in {Kind.SERVICE, Kind.AUTONOMOUS}]
@@ -320,6 +437,7 @@ def pages() -> dict[Path, str]:
         reference / "points.md": points_page(),
         reference / "defaults.md": defaults_page(),
         reference / "mapping.md": mapping_page(found),
+        reference / "configuration.md": configuration_page(),
         reference / "support.md": page(
             "What works",
             "Functions by protocol, from the mappings of the program. Rule 21 gives phase / number.",
