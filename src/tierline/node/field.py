@@ -145,7 +145,11 @@ class Field:
                 await face.listen(self._network, self._part.host, port)
                 self._faces.append(face)
         self._journal.flush()
-        log.info("field_ready", devices=len(self._faces), journal=self._part.journal)
+        log.info(
+            "field_ready",
+            devices=len(self._faces),
+            journal=None if self._part.journal is None else str(self._part.journal),
+        )
 
     async def run(self) -> None:
         """Step until cancelled, or to the end of the duration when there is one."""

@@ -127,15 +127,31 @@ def _ignore(_change: Change) -> None:
     """Do nothing with a change."""
 
 
+def _accept(_change: Change) -> bool:
+    """Accept every change that the registers allow."""
+    return True
+
+
 class SunSpecInverter:
     """A simulated inverter: a register image with the rules of models 701 to 715."""
 
     def __init__(
-        self, image: RegisterImage, *, on_change: Callable[[Change], None] = _ignore, defers_adoption: bool = False
+        self,
+        image: RegisterImage,
+        *,
+        on_change: Callable[[Change], None] = _ignore,
+        accepts: Callable[[Change], bool] = _accept,
+        defers_adoption: bool = False,
     ) -> None:
+        """Put rules behind an image.
+
+        `accepts` is asked before a change is taken, so that a device may offer less than its registers could hold: a value it
+        does not accept is refused, a curve is not adopted.
+        """
         self.image = image
         """Its registers."""
         self._on_change = on_change
+        self._accepts = accepts
         self._defers_adoption = defers_adoption
         self._pending: dict[int, int] = {}
         self._timers: dict[str, float] = {}
@@ -256,6 +272,8 @@ class SunSpecInverter:
         low, high = _LIMITS.get((model.layout.model_id, place.path), (None, None))
         if low is not None and high is not None and not low <= (candidate.number(place.path) or 0) <= high:
             raise _fault(ExceptionCode.ILLEGAL_DATA_VALUE, f"{name} = {value} is outside {low}..{high}")
+        if not self._accepts(Changed(model_id=model.layout.model_id, path=place.path, value=value)):
+            raise _fault(ExceptionCode.ILLEGAL_DATA_VALUE, f"{name} = {value} is not offered by this device")
         adoption = ADOPTIONS.get(model.layout.model_id)
         if adoption and place.path == adoption.request and value not in range(_size(candidate, adoption) + 1):
             raise _fault(ExceptionCode.ILLEGAL_DATA_VALUE, f"{name} = {value}: there are {_size(candidate, adoption)}")
@@ -280,6 +298,9 @@ class SunSpecInverter:
             for path, value in chosen.items()
             if block.layout.place(f"{adoption.group}[0].{path}").point.is_writable
         }
+        if not self._accepts(Adopted(model_id=model_id, values=MappingProxyType(chosen))):
+            self.image.set_values(model_id, {adoption.result: AdoptionResult.FAILED})
+            return
         self.image.set_values(model_id, {**active, adoption.result: AdoptionResult.COMPLETED})
         self._on_change(Adopted(model_id=model_id, values=MappingProxyType(self.active(model_id))))
 

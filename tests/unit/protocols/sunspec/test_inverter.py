@@ -253,3 +253,23 @@ def test_a_text_that_is_not_text_is_refused():
     with pytest.raises(ModbusFault, match="not UTF-8") as fault:
         inverter.write(inverter.image.models[12].address + layout.place("Nam").offset, b"\xff\xfe" + bytes(6))
     assert fault.value.code == 3
+
+
+def test_a_value_that_the_device_does_not_offer_is_refused(kind):
+    inverter = SunSpecInverter(
+        standard_image(kind), accepts=lambda change: not (isinstance(change, Changed) and change.value == 0)
+    )
+    assert refusal(inverter, 703, {"ES": 0}) == 3
+    write(inverter, 703, ES=1)
+
+
+def test_a_curve_that_the_device_does_not_offer_is_not_adopted(kind, changes):
+    inverter = SunSpecInverter(
+        standard_image(kind), on_change=changes.append, accepts=lambda change: isinstance(change, Changed)
+    )
+    active = inverter.active(705)
+    write_paths(inverter, 705, {"Crv[1].RspTms": Decimal(7)})
+    write(inverter, 705, AdptCrvReq=2)
+    assert inverter.image.block(705).code("AdptCrvRslt") == 2
+    assert inverter.active(705) == active
+    assert not any(isinstance(change, Adopted) for change in changes)

@@ -1,0 +1,123 @@
+"""The raw evidence of a run, gathered once everything has ended: what was seen, sent and stored, without a verdict.
+
+The form of each file is described in docs/evidence.md. Nothing is judged here.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tierline.model.records import AuditRecord, IdentityRecord, ReadingRecord
+from tierline.scenario.configuration import UTILITY
+from tierline.scenario.tail import Tail
+from tierline.storage.sqlite import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from tierline.model.identity import DerId, Lfdi
+    from tierline.scenario.plan import Plan
+
+
+@dataclass(slots=True)
+class Steps:
+    """What the scenario did."""
+
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    """Any: whatever JSON holds."""
+
+    def note(self, kind: str, when: datetime, **rest: Any) -> None:  # Any: as above
+        """Write a step down; a check that is not named is left out."""
+        named = {key: value for key, value in rest.items() if not (key == "check" and not value)}
+        self.lines.append({"kind": kind, "t": _seconds(when), **named})
+
+
+def write_evidence(folder: Path, plan: Plan, steps: Steps, manifest: Mapping[str, object]) -> None:
+    """Write all files into a folder, which is made when missing; those of an earlier run are replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "verdict.json").unlink(missing_ok=True)
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    shutil.copyfile(plan.journal, folder / "journal.jsonl")
+    shutil.copyfile(plan.replay, folder / "replay.jsonl")
+    _write(folder / "steps.jsonl", steps.lines)
+    _write(folder / "responses.jsonl", _responses(plan))
+    database = Database(str(plan.database))
+    try:
+        store = database.store(UTILITY)
+        lfdis = {identity.der_id: identity.lfdi for identity in store.load(IdentityRecord)}
+        _write(folder / "readings.jsonl", _readings(store.load(ReadingRecord), lfdis))
+        _write(folder / "audit.jsonl", map(_audit, store.load(AuditRecord)))
+    finally:
+        database.close()
+
+
+def devices_of(plan: Plan, unit: int) -> list[dict[str, object]]:
+    """List the devices for the manifest."""
+    return [
+        {
+            "service_point": gateway.service_point,
+            "lfdi": gateway.lfdi,
+            "port": gateway.modbus_port,
+            "unit": unit,
+            "process": gateway.process,
+            "rating_w": gateway.rating_w,
+        }
+        for gateway in plan.gateways
+    ]
+
+
+def _responses(plan: Plan) -> Iterable[dict[str, object]]:
+    for line in Tail(plan.log(UTILITY)).all():
+        if line.get("event") == "response_received":
+            yield {
+                "t": line["t"],
+                "lfdi": line["lfdi"],
+                "peer": line["peer"],
+                "mrid": line["mrid"],
+                "status": line["status"],
+                # A Response without createdDateTime counts from its receipt.
+                "created_t": line["t"] if line["created_t"] is None else line["created_t"],
+            }
+
+
+def _readings(records: Iterable[ReadingRecord], lfdis: Mapping[DerId, Lfdi]) -> Iterable[dict[str, object]]:
+    for record in sorted(records, key=lambda record: (record.received_at, record.reading.time)):
+        reading = record.reading
+        yield {
+            "received_t": _seconds(record.received_at),
+            "lfdi": lfdis[reading.der_id],
+            "point": reading.point,
+            "t": _seconds(reading.time),
+            "duration_s": reading.duration_s,
+            "value": reading.value * 10.0**reading.power_of_ten,
+        }
+
+
+def _audit(record: AuditRecord) -> dict[str, object]:
+    return {
+        "sequence": record.sequence,
+        "time": record.time.isoformat(),
+        "principal": record.principal,
+        "verb": record.verb,
+        "resource": record.resource,
+        "outcome": record.outcome,
+        "detail": record.detail,
+        "previous_sha256": record.previous_sha256,
+        "sha256": record.sha256,
+        "party": record.party,
+    }
+
+
+def _seconds(when: datetime) -> float:
+    return round(when.timestamp(), 3)
+
+
+def _write(path: Path, lines: Iterable[Mapping[str, object]]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for line in lines:
+            file.write(json.dumps(line, separators=(",", ":")) + "\n")

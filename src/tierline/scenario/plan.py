@@ -1,0 +1,242 @@
+"""What a running scenario consists of: processes, nodes, ports and files; and how it is written down.
+
+Every node gets a configuration file of its own and could be run alone from it; which nodes share a process is a matter of
+memory, nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+from tierline.model.errors import ConfigError
+from tierline.model.identity import pin
+from tierline.model.topology import Grid
+from tierline.node.field import UNIT
+from tierline.node.field_inverter import rating_w
+from tierline.plant.site import PlantSetup
+from tierline.plant.weather import Weather
+from tierline.scenario.configuration import HOST, PEN, PLANT, UTILITY, ConfigWriter
+from tierline.security.hardware_name import HardwareName
+from tierline.security.keys import make_key_folder, write_credential, write_new
+from tierline.security.pki import make_device, make_mica, make_serca, make_server
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tierline.model.identity import Lfdi
+    from tierline.ports import Network, Random, Server
+
+GATEWAY_PROCESSES: Final = 4
+
+_BORN: Final = datetime(2020, 1, 1, tzinfo=UTC)
+"""From when the certificates count: before any day of a scenario, and before today."""
+_YEAR: Final = 2026
+"""The year of the simulated day; weather files name month and day only."""
+_HARDWARE: Final = f"1.3.6.1.4.1.{PEN}.1"
+_MARKER: Final = "tierline-scenario"
+"""A file that says that a state folder is ours to empty."""
+_BLOCKS: Final = range(15_000, 32_000, 500)
+"""Where blocks of ports are looked for: below those that systems give to outgoing connections."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """The plant and its place, read from the files of a scenario."""
+
+    setup: PlantSetup
+    grid: Grid
+    starts: datetime
+    """The civil time at which the scenario's local day begins to count."""
+
+    @classmethod
+    def of(cls, field: str) -> Site:
+        """Read the plant of a scenario by its name.
+
+        Raises: ConfigError.
+        """
+        data = resources.files("tierline.scenario") / "data"
+        setup = PlantSetup.from_toml((data / f"{field}.toml").read_text(encoding="utf-8"))
+        weather = Weather.from_json((data / setup.weather).read_text(encoding="utf-8"))
+        day = weather.days[setup.day]
+        midnight = datetime(_YEAR, day.month, day.day, tzinfo=UTC) - timedelta(hours=weather.utc_offset_h)
+        return cls(
+            setup=setup,
+            grid=Grid.from_json((data / setup.grid).read_text(encoding="utf-8")),
+            starts=midnight + timedelta(hours=setup.starts_at_h),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """One gateway and the inverter it speaks to."""
+
+    name: str
+    service_point: str
+    process: str
+    modbus_port: int
+    relay_port: int
+    pin: int
+    lfdi: Lfdi
+    rating_w: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All that is started."""
+
+    folder: Path
+    """The state folder, absolute."""
+    site: Site
+    server_port: int
+    operator_port: int
+    gateways: tuple[Gateway, ...]
+    files: Mapping[str, tuple[Path, ...]]
+    """The configuration files of each process, the utility's and the plant's among them."""
+
+    @property
+    def journal(self) -> Path:
+        """What the plant writes."""
+        return self.folder / PLANT / "journal.jsonl"
+
+    @property
+    def replay(self) -> Path:
+        """What the plant alone would have done."""
+        return self.folder / PLANT / "replay.jsonl"
+
+    @property
+    def database(self) -> Path:
+        """The utility's database."""
+        return self.folder / UTILITY / "tierline.db"
+
+    @property
+    def token_file(self) -> Path:
+        """Where the utility leaves its operator's token."""
+        return self.folder / UTILITY / "operator.token"
+
+    @property
+    def operator_url(self) -> str:
+        """Where the utility's operator API is."""
+        return f"http://{HOST}:{self.operator_port}"
+
+    def log(self, process: str) -> Path:
+        """Where a process logs to."""
+        return self.folder / "logs" / f"{process}.log"
+
+    @property
+    def gateway_processes(self) -> tuple[str, ...]:
+        """The names of the processes that host gateways."""
+        return tuple(dict.fromkeys(gateway.process for gateway in self.gateways))
+
+
+def make_folder(folder: Path) -> Path:
+    """Make an empty state folder, emptying one of an earlier scenario.
+
+    Raises: ConfigError when it is something else's.
+    """
+    folder = folder.absolute()
+    if folder.exists():
+        if any(folder.iterdir()) and not (folder / _MARKER).is_file():
+            raise ConfigError(f"the folder {folder} is in use for something else; name another one with --state")
+        shutil.rmtree(folder)
+    for name in ("config", "logs", UTILITY, PLANT):
+        (folder / name).mkdir(parents=True)
+    (folder / _MARKER).write_text("made by tierline; emptied by the next scenario that uses it\n", encoding="utf-8")
+    return folder
+
+
+async def free_ports(network: Network, count: int) -> list[int]:
+    """Find ports next to each other that nothing listens on.
+
+    Raises: ConfigError when there are none.
+    """
+    for first in _BLOCKS:
+        ports = list(range(first, first + count))
+        if await _are_free(network, ports):
+            return ports
+    raise ConfigError(f"no {count} free ports next to each other were found from {_BLOCKS.start} on")
+
+
+async def _are_free(network: Network, ports: list[int]) -> bool:
+    servers: list[Server] = []
+    try:
+        for port in ports:
+            servers.append(await network.serve(_refuse, HOST, port))  # noqa: PERF401 - those before a failure count
+    except ConfigError:
+        return False
+    finally:
+        for server in servers:
+            server.close()
+    return True
+
+
+def _refuse() -> asyncio.Protocol:
+    return asyncio.Protocol()
+
+
+async def make_plan(
+    folder: Path, site: Site, writer: ConfigWriter, *, gateways: int, network: Network, random: Random
+) -> Plan:
+    """Choose ports, make certificates and write every configuration file.
+
+    Raises: ConfigError.
+    """
+    points = site.grid.service_points
+    if not 1 <= gateways <= len(points):
+        raise ConfigError(f"--gateways {gateways}: grid {site.grid.name!r} has 1 to {len(points)} service points")
+    ports = await free_ports(network, 2 + len(points) + gateways)
+    server_port, operator_port, *rest = ports
+    modbus, relays = rest[: len(points)], rest[len(points) :]
+    keys = folder / "pki"
+    root = make_serca("tierline demo root", _BORN, demo=True)
+    issuer = make_mica(root, "tierline demo devices", _BORN)
+    make_key_folder(keys)
+    write_new(keys / "root.pem", root.certificate_pem, mode=0o644)
+    server = make_server(issuer, HardwareName(type_oid=f"{_HARDWARE}.1", serial=b"utility"), _BORN, ip_addresses=[HOST])
+    write_credential(keys, UTILITY, server)
+    made = []
+    for number, relay_port in enumerate(relays):
+        row = number * len(points) // gateways  # a smaller fleet is spread over the whole grid
+        point = points[row]
+        name = f"gw-{point.id}"
+        device = make_device(issuer, HardwareName(type_oid=f"{_HARDWARE}.2", serial=point.id.encode()), _BORN)
+        write_credential(keys, name, device)
+        gateway = Gateway(
+            name=name,
+            service_point=point.id,
+            process=f"gateways-{number % GATEWAY_PROCESSES + 1}",
+            modbus_port=modbus[row],
+            relay_port=relay_port,
+            pin=pin(random.bits(32)),
+            lfdi=device.lfdi,
+            rating_w=rating_w(point, oversize=site.setup.oversize),
+        )
+        made.append(gateway)
+    grid = site.setup.grid.removesuffix(".json")
+    files = {
+        UTILITY: (writer.utility(server_port=server_port, operator_port=operator_port, grid=grid),),
+        PLANT: (writer.plant(modbus, "journal.jsonl"),),
+    }
+    for gateway in made:
+        path = writer.gateway(
+            gateway.name,
+            process=gateway.process,
+            relay_port=gateway.relay_port,
+            modbus_port=gateway.modbus_port,
+            unit=UNIT,
+            pin=gateway.pin,
+        )
+        files[gateway.process] = (*files.get(gateway.process, ()), path)
+    return Plan(
+        folder=folder,
+        site=site,
+        server_port=server_port,
+        operator_port=operator_port,
+        gateways=tuple(made),
+        files=files,
+    )

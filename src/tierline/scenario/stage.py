@@ -1,0 +1,179 @@
+"""The steps of a scenario, carried out on what runs: controls, cut uplinks, killed processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import structlog
+
+from tierline.client import ControlRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from tierline.client import AsyncClient
+    from tierline.ports import Clock
+    from tierline.scenario.evidence import Steps
+    from tierline.scenario.plan import Gateway, Plan
+    from tierline.scenario.processes import Processes
+    from tierline.scenario.relay import Relay
+    from tierline.scenario.scene import Scene
+    from tierline.scenario.script import ControlStep, CutStep, KillStep, Script
+
+log = structlog.get_logger(__name__)
+
+_S = TypeVar("_S")
+
+COMPLETED: Final = 3
+"""The Response that closes an event."""
+_SETTLE_MIN: Final = 2.0
+"""Minutes after the last event before a scenario may end: releases and ramps are to be seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A control that the scenario has issued."""
+
+    mrid: str
+    group: str
+    text: str
+    """Its setpoints in words."""
+    limit_pct: float | None
+    start: datetime
+    end: datetime
+    members: frozenset[str]
+    """LFDIs of those who got it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Stage:
+    """Everything that steps act on."""
+
+    plan: Plan
+    script: Script
+    clock: Clock
+    client: AsyncClient
+    processes: Processes
+    relay: Relay
+    scene: Scene
+    steps: Steps
+    members: Mapping[str, frozenset[str]]
+    """LFDIs of the members of each group, by name and by element."""
+    issued: list[Issued] = field(default_factory=list)
+    down: set[str] = field(default_factory=set)
+    """Processes that are killed and not started again yet."""
+
+    async def play(self, ready: datetime) -> None:
+        """Carry out every step at its time, then wait until the last event is over and answered."""
+        for at_min, action in sorted(self._actions(), key=lambda item: item[0]):
+            await self.clock.sleep_until(ready + timedelta(minutes=at_min))
+            await action()
+        await self.clock.sleep_until(ready + timedelta(minutes=self.script.events_end_min + _SETTLE_MIN))
+        latest = ready + timedelta(minutes=self.script.scenario.ends_at_min)
+        while self.clock.now() < latest and not self.is_answered:
+            await self.clock.sleep(10)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether every member has closed every event."""
+        return all(self.scene.answered(event.mrid, COMPLETED) >= len(event.members) for event in self.issued)
+
+    def chosen(self, step: CutStep) -> list[Gateway]:
+        """Find the gateways of a cut; fewer than asked for where a small fleet has no more."""
+        members = self._members(step.group)
+        found = [gateway for gateway in self.plan.gateways if gateway.lfdi in members]
+        return [gateway for gateway in found if gateway.process != step.sparing][: step.count]
+
+    def _actions(self) -> list[tuple[float, Callable[[], Awaitable[None]]]]:
+        actions = [(control.at_min, _bound(self._issue, control)) for control in self.script.control]
+        for cut in self.script.cut:
+            actions.append((cut.at_min, _bound(self._cut, cut)))
+            actions.append((cut.until_min, _bound(self._restore, cut)))
+        for kill in self.script.kill:
+            actions.append((kill.at_min, _bound(self._kill, kill)))
+            actions.append((kill.at_min + kill.down_s / 60, _bound(self._restart, kill)))
+        return actions
+
+    def _members(self, group: str) -> frozenset[str]:
+        return self.members[group]
+
+    async def _issue(self, step: ControlStep) -> None:
+        members = self._members(step.group)
+        if not members:
+            self._say(f"{step.group} has no DER: nothing is sent to it")
+            return
+        request = ControlRequest(
+            group=step.group,
+            setpoints=step.setpoints,
+            start_in_s=step.starts_in_min * 60,
+            duration_s=round(step.lasts_min * 60),
+            reason=f"scenario {step.check or 'step'}",
+        )
+        control = (await self.client.create_control(request))["control"]
+        start = datetime.fromisoformat(control["start"])
+        event = Issued(
+            mrid=control["mrid"],
+            group=step.group,
+            text=_in_words(step.setpoints),
+            limit_pct=step.setpoints.get("max_lim_w_pct"),
+            start=start,
+            end=start + timedelta(seconds=control["duration_s"]),
+            members=members,
+        )
+        self.issued.append(event)
+        self.steps.note(
+            "control",
+            datetime.fromisoformat(control["created_at"]),
+            check=step.check,
+            mrid=event.mrid,
+            group=step.group,
+            start_t=start.timestamp(),
+            duration_s=control["duration_s"],
+            setpoints=step.setpoints,
+        )
+        self._say(f"{event.text} for {step.group} ({len(members)} DERs), {start:%H:%M:%S} to {event.end:%H:%M:%S}")
+
+    async def _cut(self, step: CutStep) -> None:
+        chosen = self.chosen(step)
+        self.relay.cut(gateway.name for gateway in chosen)
+        self._note("cut", check=step.check, lfdis=[gateway.lfdi for gateway in chosen])
+        self._say(f"the uplinks of {len(chosen)} gateways of {step.group} are cut")
+
+    async def _restore(self, step: CutStep) -> None:
+        chosen = self.chosen(step)
+        self._note("restore", check=step.check, lfdis=[gateway.lfdi for gateway in chosen])
+        self.relay.restore(gateway.name for gateway in chosen)
+        self._say(f"the uplinks of {len(chosen)} gateways of {step.group} work again")
+
+    async def _kill(self, step: KillStep) -> None:
+        self._note("kill", check=step.check, process=step.process, signal=9)
+        self.down.add(step.process)
+        self._say(f"{step.process} is killed (signal 9)")
+        await self.processes.kill(step.process)
+
+    async def _restart(self, step: KillStep) -> None:
+        self._note("restart", check=step.check, process=step.process)
+        await self.processes.start(step.process, self.plan.files[step.process])
+        self.down.discard(step.process)
+        self._say(f"{step.process} is started again")
+
+    def _note(self, kind: str, **rest: object) -> None:
+        self.steps.note(kind, self.clock.now(), **rest)
+
+    def _say(self, what: str) -> None:
+        self.scene.say(self.clock.now(), what)
+        log.info("step", what=what)
+
+
+def _bound(action: Callable[[_S], Awaitable[None]], step: _S) -> Callable[[], Awaitable[None]]:
+    async def run() -> None:
+        await action(step)
+
+    return run
+
+
+def _in_words(setpoints: Mapping[str, object]) -> str:
+    limit = setpoints.get("max_lim_w_pct")
+    return f"at most {limit} %" if limit is not None else ", ".join(name.replace("_", "-") for name in setpoints)
