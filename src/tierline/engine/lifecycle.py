@@ -190,13 +190,10 @@ def first_sight(
         ends_at=now,
         fates=tuple((name, Fate.HELD) for name in control.setpoints),
     )
-    match control.status:
-        case EventStatus.CANCELLED | EventStatus.CANCELLED_RANDOMIZED:
-            return move(event, Cause.CANCEL)
-        case EventStatus.SUPERSEDED:
-            return move(event, Cause.SUPERSEDE)
-        case EventStatus.SCHEDULED | EventStatus.ACTIVE:
-            pass
+    if control.status in {EventStatus.CANCELLED, EventStatus.CANCELLED_RANDOMIZED}:
+        return move(event, Cause.CANCEL)
+    if control.status is EventStatus.SUPERSEDED:
+        return move(event, Cause.SUPERSEDE)
     if problem_of(control):
         return move(event, Cause.INVALID)
     if not supported.issuperset(control.setpoints):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from tierline.engine.arbitration import Ratings
+from tierline.engine.following import document
 from tierline.engine.following.obey import (
     Apply,
     Obey,
@@ -149,10 +150,16 @@ class Player:
             if isinstance(record, OutboxRecord):
                 assert key not in self.store, f"a second Response {record.status} of {record.mrid}"
                 self.posted.append((t, record.mrid, int(record.status)))
+            if isinstance(record, FollowedEventRecord) and key in self.store:
+                self._check_offsets(document.load(self.store[key].document), document.load(record.document))
             self.store[key] = record
         for record in effect.delete:
             self.store.pop(_key(record))
         assert len(effect.responses) == sum(isinstance(record, OutboxRecord) for record in effect.put)
+
+    def _check_offsets(self, old, new):
+        assert (old.r1_s, old.r2_s) == (new.r1_s, new.r2_s), f"{old.mrid} was drawn again"
+        assert old.r3_s in {None, new.r3_s}, f"{old.mrid} was drawn again"
 
     def _write(self, effect, t):
         if self.fails:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tierline.engine.following.schedule import FORGET_AFTER, Schedule, ScheduleRules, in_program_order
 from tierline.engine.lifecycle import State
+from tierline.model.control import EventStatus
 from tierline.model.programs import ResponseStatus
 
 
@@ -115,6 +116,28 @@ def test_a_predecessor_that_was_lost_already_is_not_lost_twice():
     walk = (p.program("F0", 2, p.limit("A", 0, 10, rs=10), p.limit("B", 10, 10, rs=-10)), p.program("F1", 1, strong))
     step(it, -5, *walk)
     assert sorted(step(it, 0)) == [("A", 14), ("B", 14), ("C", 2)]
+
+
+def test_what_superseded_begins_at_once_when_the_old_one_is_past_its_randomized_start():
+    """E19; before that the new one keeps its own randomized start."""
+    for t, begins in [(14, 20), (15, 15)]:
+        it = schedule(draw=max)
+        old, new = p.limit("A", 5, 50, rs=10), p.limit("B", 10, 50, created=1, rs=10)
+        step(it, 0, p.program("F0", 1, old, new))
+        assert step(it, t, p.program("F0", 1, replace(old, status=EventStatus.SUPERSEDED), new))[0] == ("A", 7)
+        assert p.seconds(it.events[new.mrid].starts_at) == begins
+        assert p.seconds(it.events[new.mrid].ends_at) == 70
+
+
+def test_a_cancellation_with_a_rest_that_is_seen_again_changes_nothing():
+    it = schedule(draw=max)
+    event = p.limit("A", 0, 100, rd=20)
+    step(it, 0, p.program("F0", 1, event))
+    gone = p.program("F0", 1, replace(event, status=EventStatus.CANCELLED_RANDOMIZED))
+    assert step(it, 10, gone) == []
+    assert step(it, 15, gone) == []
+    assert it.drain()[0] == ()
+    assert step(it, 30) == [("A", 6)]
 
 
 def test_late_calls_go_through_every_instant():

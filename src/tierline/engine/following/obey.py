@@ -7,32 +7,30 @@ steps repeats a step and nothing else. At most one `Persist` and one `Apply` are
 and the newest target follows.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Literal, assert_never
 
 from tierline.engine.arbitration import Applied, Claim, Ratings, arbitrate
 from tierline.engine.following import document
+from tierline.engine.following.link import Link
 from tierline.engine.following.schedule import FORGET_AFTER, Schedule, ScheduleRules
+from tierline.engine.following.writer import Writer
 from tierline.engine.lifecycle import Draw, EventState
-from tierline.model.control import FunctionName, Setpoints, Value
+from tierline.model.control import FunctionName, Setpoints
 from tierline.model.errors import ConfigError
 from tierline.model.functions import FUNCTIONS, Merge
 from tierline.model.identity import ChannelId, DerId, Lfdi, Mrid, PartyId
 from tierline.model.parties import Authority, Channel, ChannelMode
-from tierline.model.programs import Program, ProgramsSeen, Response
+from tierline.model.programs import ProgramsSeen, Response
 from tierline.model.records import AppliedRecord, FollowedEventRecord, FollowedProgramsRecord, OutboxRecord, Record
 
 OWNER = ChannelId("owner")
 """The name under which the owner's standing limits appear in explanations."""
 
 _OWNER_RANK = 1 << 30
-_RETRY_FIRST = timedelta(seconds=5)
-_RETRY_LAST = timedelta(minutes=5)
-_OFFSET_KEPT = timedelta(seconds=1)
-"""A smaller change of a clock offset is not worth a write to the disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,10 +143,10 @@ class Obey:
         dual = rules.mode is ChannelMode.DUAL
         self._rules = rules
         self._links = {
-            channel.id: _Link(channel, Schedule(_schedule_rules(rules, dual or channel.rank == of_record), draw))
+            channel.id: Link(channel, Schedule(_schedule_rules(rules, dual or channel.rank == of_record), draw))
             for channel in rules.channels
         }
-        self._writer = _Writer()
+        self._writer = Writer()
         self._sequence = 0
         self._persisting: int | None = None
         self._unsaved: dict[tuple[object, ...], Record] = {}
@@ -207,7 +205,7 @@ class Obey:
                 if event.sequence == self._persisting:
                     self._persisting = None
             case WriteDone():
-                self._confirm(self._writer.done(event, now), now)
+                self._confirm(self._writer.done(event.sequence, event.read_back, now), now)
             case WriteFailed():
                 self._writer.failed(event.sequence, now)
             case DerChanged():
@@ -370,155 +368,6 @@ class Obey:
                 explanation=self._decision,
             ),
         )
-
-
-class _Link:
-    """One channel as this DER sees it: its schedule, the last walk and the clock of its server."""
-
-    def __init__(self, channel: Channel, schedule: Schedule) -> None:
-        self.channel = channel
-        self.schedule = schedule
-        self.walk: ProgramsSeen | None = None
-        self._offset = timedelta()
-        self._saved: ProgramsSeen | None = None
-
-    def restore(self, events: Iterable[EventState], record: FollowedProgramsRecord | None) -> None:
-        """Take up what was persisted of this channel."""
-        programs: tuple[Program, ...] = ()
-        seen_at: datetime | None = None
-        if record is not None:
-            programs = record.programs
-            self._offset = timedelta(seconds=record.clock_offset_s)
-            seen_at = self.time(record.seen_at)
-            self.walk = self._saved = ProgramsSeen(
-                channel=self.channel.id, programs=programs, clock_offset_s=record.clock_offset_s
-            )
-        self.schedule.restore(events, programs, seen_at)
-
-    def see(self, walk: ProgramsSeen, now: datetime) -> bool:
-        """Take in a walk; says whether it differs from the last one."""
-        if walk == self.walk:
-            return False
-        is_new = self.walk is None or walk.programs != self.walk.programs
-        self.walk, self._offset = walk, timedelta(seconds=walk.clock_offset_s)
-        if is_new:
-            self.schedule.see(walk.programs, self.time(now))
-        return True
-
-    def time(self, now: datetime) -> datetime:
-        """Give the time of the server."""
-        return now + self._offset
-
-    def boundaries(self) -> Iterator[datetime]:
-        """Give the next boundary, in the time of this node."""
-        boundary = self.schedule.next_boundary()
-        if boundary is not None:
-            yield boundary - self._offset
-
-    def unsaved_walk(self) -> ProgramsSeen | None:
-        """Give the last walk once when it is worth keeping."""
-        if self.walk is None or self._is_saved(self.walk):
-            return None
-        self._saved = self.walk
-        return self.walk
-
-    def claims(self, now: datetime) -> list[Claim]:
-        """Say what this channel wants now: its events, and its defaults where no event holds the mode (E20)."""
-        in_effect = self.schedule.in_effect(now)
-        claims = [
-            Claim(
-                function=mode,
-                value=event.control.setpoints[mode],
-                channel=self.channel.id,
-                mrid=event.mrid,
-                authority=self.channel.authority,
-                rank=self.channel.rank,
-                primacy=event.primacy,
-                creation_time=event.control.creation_time,
-                ramp_time_s=event.control.ramp_time_s,
-            )
-            for mode, event in in_effect.items()
-        ]
-        wanted = set(in_effect)
-        for program in self.schedule.programs:
-            for mode, value in program.default.setpoints.items() if program.default is not None else ():
-                if mode not in wanted:
-                    wanted.add(mode)
-                    claims.append(self._default_claim(program, mode, value))
-        return claims
-
-    def _default_claim(self, program: Program, mode: FunctionName, value: Value) -> Claim:
-        assert program.default is not None
-        return Claim(
-            function=mode,
-            value=value,
-            channel=self.channel.id,
-            mrid=program.default.mrid,
-            authority=Authority.DEFAULT,
-            rank=self.channel.rank,
-            primacy=program.primacy,
-            is_event=False,
-        )
-
-    def _is_saved(self, walk: ProgramsSeen) -> bool:
-        saved = self._saved
-        if saved is None or saved.programs != walk.programs:
-            return False
-        return timedelta(seconds=abs(saved.clock_offset_s - walk.clock_offset_s)) < _OFFSET_KEPT
-
-
-class _Writer:
-    """The one write that may be under way, and what the DER holds."""
-
-    def __init__(self) -> None:
-        self.held: Applied | None = None
-        self.retry_at: datetime | None = None
-        self._sequence: int | None = None
-        self._target: Applied | None = None
-        self._failures = 0
-        self._is_void = False
-
-    def wants(self, decision: Applied, now: datetime) -> bool:
-        """Say whether a write shall begin now; a new target does not wait for the retry of the old one."""
-        if self._sequence is not None or (self.held is not None and self.held.setpoints == decision.setpoints):
-            return False
-        is_new = self._target is None or self._target.setpoints != decision.setpoints
-        return is_new or self.retry_at is None or self.retry_at <= now
-
-    def begin(self, sequence: int, decision: Applied) -> None:
-        """Note that a write is under way."""
-        self._sequence, self._target, self.retry_at = sequence, decision, None
-        self._is_void = False
-
-    def done(self, event: WriteDone, now: datetime) -> Applied | None:
-        """Note what was read back; gives the decision that is now carried out, None when it is not."""
-        if event.sequence != self._sequence or self._target is None:
-            return None
-        if self._is_void or not _holds(event.read_back, self._target.setpoints):
-            self.failed(event.sequence, now)
-            return None
-        self._sequence, self.held, self._failures = None, self._target, 0
-        return self.held
-
-    def failed(self, sequence: int, now: datetime) -> None:
-        """Note that it is not known what the DER holds, and when to try again."""
-        if sequence == self._sequence:
-            self._sequence, self.held = None, None
-            self.retry_at = now + min(_RETRY_LAST, _RETRY_FIRST * 2 ** min(self._failures, 10))
-            self._failures += 1
-
-    def forget(self) -> None:
-        """Note that the DER may have lost what it was told: it is told again."""
-        self.held, self.retry_at = None, None
-        self._is_void = True
-
-
-def _holds(read_back: Setpoints, target: Setpoints) -> bool:
-    """Say whether a DER holds a target; numbers are the link's to compare, within its resolution."""
-    return all(
-        name in read_back and (not isinstance(value, bool) or read_back[name] is value)
-        for name, value in target.items()
-    )
 
 
 def _schedule_rules(rules: ObeyRules, of_record: bool) -> ScheduleRules:  # noqa: FBT001  # private

@@ -235,6 +235,8 @@ class Report:
 
     def _failed(self, sequence: int, now: datetime) -> None:
         delivery = self._take_outstanding(sequence)
+        if delivery is None:
+            return
         if isinstance(delivery, Post):
             self._backlog.extendleft(reversed(delivery.readings))
         self._retry_at = now + min(_RETRY_LAST, _RETRY_FIRST * 2 ** min(self._failures, 10))

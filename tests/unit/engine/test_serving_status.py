@@ -1,0 +1,81 @@
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tierline.engine.serving_status import listed_until, next_boundary, served_status
+from tierline.model.control import EventStatus
+
+
+def load_player():
+    spec = importlib.util.spec_from_file_location("engine_player", Path(__file__).parent / "player.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+p = load_player()
+
+
+def shown(control, t, *siblings):
+    return int(served_status(control, [control, *siblings], p.at(t)))
+
+
+@pytest.mark.parametrize(("rs", "turns"), [(0, 100), (30, 100), (-30, 70)])
+def test_an_event_is_active_from_its_earliest_effective_start(rs, turns):
+    control = p.limit("A", 100, 50, rs=rs)
+    assert [shown(control, t) for t in (turns - 1, turns, turns + 1)] == [0, 1, 1]
+
+
+@pytest.mark.parametrize("status", [2, 3, 4])
+def test_what_was_set_stays(status):
+    assert shown(p.limit("A", 100, 50, status=status), 500, p.limit("B", 100, 50, created=1)) == status
+
+
+def test_a_newer_event_of_the_same_modes_supersedes_from_its_earliest_start():
+    old, new = p.limit("A", 100, 100), p.limit("B", 150, 100, created=1, rs=-10)
+    assert [shown(old, t, new) for t in (139, 140, 149, 150)] == [1, 4, 4, 4]
+    assert [shown(new, t, old) for t in (139, 140, 300)] == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        p.limit("B", 200, 100, created=1),
+        p.limit("B", 150, 100, created=-1),
+        p.limit("B", 150, 100, created=1, device_category=4),
+        p.event("B", 150, 100, {"max_lim_w_pct": 1, "target_w": 1}, created=1),
+        p.limit("B", 150, 100, created=1, status=2),
+        p.limit("B", 150, 100, created=1, status=2, status_time=p.at(149)),
+    ],
+    ids=["successive", "older", "other devices", "other modes", "cancelled", "cancelled before its start"],
+)
+def test_other_events_do_not_supersede(other):
+    assert shown(p.limit("A", 100, 100), 160, other) == 1
+
+
+def test_what_was_taken_once_is_not_given_back():
+    taker = p.limit("B", 150, 100, created=1, status=2, status_time=p.at(155))
+    assert shown(p.limit("A", 100, 100), 160, taker) == 4
+
+
+def test_the_higher_mrid_supersedes_at_equal_age():
+    assert shown(p.limit("A", 100, 100), 160, p.limit("B", 150, 100)) == 4
+    assert shown(p.limit("B", 100, 100), 160, p.limit("A", 150, 100)) == 1
+
+
+@pytest.mark.parametrize(
+    ("rs", "rd", "latest"), [(0, 0, 150), (30, 0, 180), (-30, 20, 170), (30, 20, 200), (30, -20, 180)]
+)
+def test_an_event_is_listed_until_ten_seconds_after_its_latest_possible_end(rs, rd, latest):
+    assert listed_until(p.limit("A", 100, 50, rs=rs, rd=rd)) == p.at(latest + 10)
+
+
+def test_boundaries_are_starts_and_the_ends_of_listing():
+    controls = [p.limit("A", 100, 50), p.limit("B", 120, 10, rs=-5)]
+    times, now = [], p.at(0)
+    while (now := next_boundary(controls, now)) is not None:
+        times.append(p.seconds(now))
+    assert times == [100, 115, 140, 160]
+    assert replace(controls[0]).status is EventStatus.SCHEDULED
