@@ -149,9 +149,9 @@ def preview_control(control: ControlRequest) -> Call[answers.Preview]:
     return Call("POST", "/controls/preview", body=control.body())
 
 
-def controls(group: str | None = None, state: str | None = None) -> Call[answers.Controls]:
+def controls(group: str | None = None, state: str | None = None, *, limit: int = 1000) -> Call[answers.Controls]:
     """List controls, the newest first; of one group or in one state."""
-    return Call("GET", "/controls", _given(group=group, state=state))
+    return Call("GET", "/controls", _given(group=group, state=state, limit=limit))
 
 
 def control(mrid: str) -> Call[answers.ControlDetail]:

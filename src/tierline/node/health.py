@@ -90,6 +90,7 @@ class _Numbers(Collector):
         yield _gauge("tierline_civil_time_seconds", "The node's clock.", serving.clock.now().timestamp())
         commands = 0 if serving.audit_tail is None else serving.audit_tail.sequence
         yield _counter("tierline_commands", "Commands in the audit.", {(): commands}, ())
+        yield _counter("tierline_commits", "Transactions of the store.", {(): serving.commits}, ())
         yield _counter("tierline_responses", "Responses received, by status.", _responses(serving), ("status",))
         requests: dict[tuple[str, ...], int] = {
             (method, str(status)): count for (method, status), count in health.requests.items()

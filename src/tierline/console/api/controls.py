@@ -39,7 +39,12 @@ def control_routes(serving: Serving) -> APIRouter:
         return shows.preview(order, preview_control(principal, serving, order))
 
     @routes.get("/controls")
-    async def list_controls(principal: Reader, group: str | None = None, state: str | None = None) -> models.Controls:
+    async def list_controls(
+        principal: Reader,
+        group: str | None = None,
+        state: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    ) -> models.Controls:
         """List controls, the newest first; of one group or in one state."""
         require(principal, Verb.READ, "controls")
         wanted = None if group is None else group_named(serving, group)
@@ -50,7 +55,8 @@ def control_routes(serving: Serving) -> APIRouter:
             for record in served.controls.values()
         ]
         found.sort(key=lambda control: (control.start, control.created_at, control.mrid), reverse=True)
-        return models.Controls(controls=[control for control in found if state is None or control.state == state])
+        shown = [control for control in found if state is None or control.state == state]
+        return models.Controls(controls=shown[:limit])
 
     @routes.get("/controls/{mrid}")
     async def show_control(principal: Reader, mrid: str) -> models.ControlDetail:

@@ -16,8 +16,8 @@ from tierline.model.functions import FUNCTIONS
 from tierline.model.identity import sfdi_of
 from tierline.model.points import POINTS
 from tierline.operations.serving.explain import acts_on, seen_at
-from tierline.operations.serving.relief import ratings_w
 from tierline.operations.serving.programs import program_of
+from tierline.operations.serving.relief import ratings_w
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,11 +8,14 @@ import pytest
 
 from tierline.console.api.app import make_app
 from tierline.env import SeededRandom
-from tierline.model.identity import Lfdi, PartyId
+from tierline.model.control import Setpoints
+from tierline.model.identity import Lfdi, Mrid, PartyId
 from tierline.model.parties import Principal, Role
+from tierline.model.programs import ResponseStatus
+from tierline.model.telemetry import Reading
 from tierline.model.topology import Feeder, Grid, Line, Node, ServicePoint, Source, Switch, SwitchKind, Transformer
 from tierline.node.health import Health
-from tierline.operations.serving import registry, tokens, topology
+from tierline.operations.serving import dispatch, registry, telemetry, tokens, topology
 from tierline.operations.serving.state import Serving
 from tierline.storage.memory import MemoryStore
 
@@ -115,19 +118,75 @@ def files():
 
 
 @pytest.fixture
-async def serving(clock):
-    """Four PV units on two feeders; pv-4 has no certificate."""
+def operator():
+    return OPERATOR
+
+
+@pytest.fixture
+async def serving(clock, operator):
+    """Four PV units on two feeders: pv-1 and pv-2 on feeder-1, pv-3 and pv-4 on feeder-2; pv-4 has no certificate."""
     state = Serving(
         party=UTILITY, store=MemoryStore(), clock=clock, random=SeededRandom(7), pen=37244, grid=small_grid()
     )
     state.load()
-    await topology.adopt_grid(OPERATOR, state)
+    await topology.adopt_grid(operator, state)
     new = [
         registry.NewDevice(lfdi=LFDIS[name] if name != "pv-4" else None, service_point=name, pin=111115)
         for name in LFDIS
     ]
-    await registry.register(OPERATOR, state, new)
+    await registry.register(operator, state, new)
     return state
+
+
+@pytest.fixture
+def der(serving):
+    """Give the record of the DER at a service point."""
+    return lambda point: registry.find_device(serving, point)
+
+
+@pytest.fixture
+def send(serving, operator):
+    """Create a control: `await send("feeder-1", start=clock.now(), max_lim_w_pct=Decimal(50))`."""
+
+    async def create(group, *, start, duration_s=900, reason="", **setpoints):
+        record = topology.find_group(serving, group)
+        order = dispatch.Order(
+            group_id=record.group.id,
+            setpoints=Setpoints.of(setpoints),
+            start=start,
+            duration_s=duration_s,
+            reason=reason,
+        )
+        return (await dispatch.create_control(operator, serving, order)).control
+
+    return create
+
+
+@pytest.fixture
+def respond(serving, der, clock):
+    """Answer an event as a DER: `await respond("pv-1", control.mrid, 2)`."""
+
+    async def answer(point, mrid, status):
+        device = der(point)
+        lfdi = serving.lfdi_of[device.der_id]
+        who = Principal(party=UTILITY, role=Role.DEVICE, name=lfdi, lfdi=lfdi)
+        await telemetry.record_response(who, serving, device.der_id, mrid, ResponseStatus(status), clock.now())
+
+    return answer
+
+
+@pytest.fixture
+def measure(serving, der, clock):
+    """Report a reading as a DER: `await measure("pv-1", "w", 7000)`."""
+
+    async def report(point, name, value):
+        device = der(point)
+        lfdi = serving.lfdi_of[device.der_id]
+        who = Principal(party=UTILITY, role=Role.DEVICE, name=lfdi, lfdi=lfdi)
+        reading = Reading(der_id=device.der_id, point=name, value=value, power_of_ten=0, time=clock.now())
+        await telemetry.record_readings(who, serving, device.der_id, [(Mrid(f"{int(point[-1]):032X}"), reading)])
+
+    return report
 
 
 @pytest.fixture
@@ -149,7 +208,7 @@ def app(health):
 @pytest.fixture
 async def api(app, token):
     """The operator's browser or program."""
-    transport = httpx.ASGITransport(app)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(
         transport=transport, base_url="http://node", headers={"Authorization": f"Bearer {token}"}
     ) as client:
