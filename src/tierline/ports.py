@@ -118,6 +118,13 @@ class Files(Protocol):
         """Append to a file, made when missing; not synced."""
         ...
 
+    def make_folder(self, path: str) -> None:
+        """Make a folder and those above it, where they are missing.
+
+        Raises: ConfigError when it cannot be made.
+        """
+        ...
+
 
 class Running(Protocol):
     """A process that was started."""
@@ -159,16 +166,31 @@ class Store(Protocol):
     async def commit(self, put: Sequence[Record] = (), delete: Sequence[Record] = ()) -> None:
         """Write all of it or nothing, durably; `delete` goes by key.
 
-        Raises: LinkError when the disk refuses: nothing of this call was kept, nothing may be acknowledged.
+        A caller that is cancelled while it waits is so at its next await, when the outcome is known: memory follows disk.
+        Raises: LinkError when the disk refuses: nothing of this call may be acknowledged; ValueError for a value that no
+        database holds.
+        """
+        ...
+
+    async def forget_before(self, kind: type[Record], time: datetime, *, limit: int = 10_000) -> int:
+        """Delete the oldest readings or audit records from before a time, at most `limit`; gives how many.
+
+        Raises: LinkError when the disk refuses: nothing was deleted.
         """
         ...
 
     def load(self, kind: type[R]) -> list[R]:
-        """Read all records of one kind, in order of their key."""
+        """Read all records of one kind, in order of their key.
+
+        Raises: LinkError when the disk cannot be read.
+        """
         ...
 
     def load_since(self, kind: type[R], time: datetime, *, limit: int = 10_000) -> list[R]:
-        """Read readings or audit records at or after a time, oldest first."""
+        """Read readings or audit records at or after a time, oldest first, then in order of their key.
+
+        Raises: LinkError when the disk cannot be read.
+        """
         ...
 
     def close(self) -> None:
@@ -275,4 +297,3 @@ class Northbound(Protocol):
     async def close(self) -> None:
         """Let go of the link."""
         ...
-

@@ -53,6 +53,16 @@ class RealFiles:
         except OSError as failure:
             raise _cannot_write(path, failure) from failure
 
+    def make_folder(self, path: str) -> None:
+        """Make a folder and those above it, where they are missing; what it holds is its owner's business (0700).
+
+        Raises: ConfigError when it cannot be made.
+        """
+        try:
+            Path(path).mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as failure:
+            raise _cannot_write(path, failure) from failure
+
 
 def _cannot_write(path: str, failure: OSError) -> ConfigError:
     return ConfigError(f"cannot write {path}: {failure.strerror}; check the folder, its owner and the free space")

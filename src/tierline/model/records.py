@@ -289,7 +289,7 @@ KEYS: dict[type[Record], tuple[str, ...]] = {
     ResponseRecord: ("mrid", "der_id", "status"),
     DerInfoRecord: ("der_id", "kind"),
     MirrorUsagePointRecord: ("mrid",),
-    ReadingRecord: ("meter_reading", "reading.time"),
+    ReadingRecord: ("reading.der_id", "meter_reading", "reading.time"),
     AuditRecord: ("sequence",),
     FollowedProgramsRecord: ("channel", "der_id"),
     FollowedEventRecord: ("channel", "der_id", "mrid"),

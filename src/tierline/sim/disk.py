@@ -150,6 +150,20 @@ class DurableStore:
         self._disk.after_write()
         await self._pause(self._sync_s())  # dying here keeps the change, and nobody was told
 
+    async def forget_before(self, kind: type[Record], time: datetime, *, limit: int = 10_000) -> int:
+        """Delete the oldest records of one kind from before a time, at most `limit`; gives how many.
+
+        Raises: LinkError when the disk refuses.
+        """
+        await self._pause(self._sync_s())
+        try:
+            self._disk.before_write()
+        except OSError as refusal:
+            raise LinkError(f"the store refused to forget: {refusal.strerror}; nothing was deleted") from refusal
+        count = await self._store.forget_before(kind, time, limit=limit)
+        self._disk.after_write()
+        return count
+
     def load(self, kind: type[R]) -> list[R]:
         """Read all records of one kind, in order of their key."""
         return self._store.load(kind)
@@ -204,6 +218,9 @@ class SimFiles:
         self._contents[path] = self._contents.get(path, b"") + data
         self._unsynced[path] = self._unsynced.get(path, 0) + len(data)
         self._disk.after_write()
+
+    def make_folder(self, path: str) -> None:
+        """Do nothing: a simulated path needs no folder."""
 
     def lose_unsynced(self) -> None:
         """Cut off a random part of what was appended: the machine is going down."""

@@ -54,9 +54,9 @@ def dump(value: object) -> str:
 def parse(text: str) -> Any:
     """Read a value back. Any: the text itself says what it holds.
 
-    Raises: ValueError when the text names a type or field that this edition does not know.
+    Raises: ValueError when the text is damaged, or names a type or field that this edition does not know.
     """
-    return json.loads(text, object_hook=_value)
+    return _frozen(json.loads(text, object_hook=_value))
 
 
 def _plain(value: object) -> object:
@@ -96,7 +96,10 @@ def _value(found: dict[str, Any]) -> object:
     unknown = found.keys() - {field.name for field in fields(kind)}
     if unknown:
         raise ValueError(f"document has the field {min(unknown)!r} of {name}, which this edition does not know")
-    return kind(**{key: _frozen(item) for key, item in found.items()})
+    try:
+        return kind(**{key: _frozen(item) for key, item in found.items()})
+    except TypeError as error:
+        raise ValueError(f"document has a {name} that lacks a field: {error}") from error
 
 
 def _frozen(value: object) -> object:

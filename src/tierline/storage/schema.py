@@ -61,9 +61,15 @@ class Mapping:
     """Delete one row by key."""
     select: str
     """Select all rows of one node in order of the key."""
+    since: str
+    """Select the rows of one node from a time on, at most so many; empty where a record has no time."""
+    forget: str
+    """Delete rows of one node from before a time, at most so many; empty where a record has no time."""
     time_column: str
-    """What `load_since` compares; empty where there is none."""
+    """What `since` and `forget` compare; empty where there is none."""
     key: tuple[_Column, ...]
+    nested: dict[str, type[Any]]
+    """The class of each field that lies flat in several columns. Any: the classes have nothing in common."""
 
     def row(self, node: str, record: Record) -> tuple[object, ...]:
         """Make the row of a record."""
@@ -83,10 +89,18 @@ class Mapping:
                 values[column.path[0]] = value
             else:
                 nested.setdefault(column.path[0], {})[column.path[1]] = value
-        hints = get_type_hints(self.record)
         for name, parts in nested.items():
-            values[name] = hints[name](**parts)
+            values[name] = self.nested[name](**parts)
         return self.record(**values)
+
+    def require_time(self) -> str:
+        """Give the column of the time.
+
+        Raises: ValueError for a record that has none.
+        """
+        if not self.time_column:
+            raise ValueError(f"{self.record.__name__} has no time to go by")
+        return self.time_column
 
 
 def _written(column: _Column, record: Record) -> object:
@@ -160,6 +174,11 @@ def _table_name(record: type[Record]) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in stem).lstrip("_")
 
 
+_ROWIDS = (
+    'DELETE FROM "{0}" WHERE rowid IN (SELECT rowid FROM "{0}" WHERE node = ? AND "{1}" < ? ORDER BY "{1}" LIMIT ?)'
+)
+"""SQLite is built without DELETE … LIMIT as a rule."""
+
 _TIMES: dict[type[Record], str] = {ReadingRecord: "time", AuditRecord: "time", BufferedReadingRecord: "time"}
 
 
@@ -184,15 +203,19 @@ def _mapping(record: type[Record], key_paths: tuple[str, ...]) -> Mapping:
     order = ", ".join(f'"{column.name}"' for column in key)
     listed = [f'"{name}"' for name in names]
     # The names come from the tables above, never from outside.
+    of_node = f'SELECT {", ".join(listed[1:])} FROM "{table.name}" WHERE node = ?'  # noqa: S608
     return Mapping(
         record=record,
         table=table,
         columns=columns,
         insert=f'INSERT OR REPLACE INTO "{table.name}" ({", ".join(listed)}) VALUES ({", ".join("?" * len(names))})',  # noqa: S608
         delete=f'DELETE FROM "{table.name}" WHERE {where}',  # noqa: S608
-        select=f'SELECT {", ".join(listed[1:])} FROM "{table.name}" WHERE node = ? ORDER BY {order}',  # noqa: S608
+        select=f"{of_node} ORDER BY {order}",
+        since=f'{of_node} AND "{time_column}" >= ? ORDER BY "{time_column}", {order} LIMIT ?' if time_column else "",
+        forget=_ROWIDS.format(table.name, time_column) if time_column else "",
         time_column=time_column,
         key=key,
+        nested={name: hint for name, hint in _hints(record).items() if hint in _FLAT},
     )
 
 

@@ -8,6 +8,7 @@ transaction is acknowledged; the next one begins with a fresh connection.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -30,18 +31,33 @@ R = TypeVar("R", bound="Record")
 Statement = tuple[str, list[tuple[object, ...]]]
 """An SQL text and the rows to run it with."""
 
+Outcome = int | LinkError | ValueError
+"""How many rows a call changed, or why it changed none."""
+
+_UNWRITABLE = (
+    OverflowError,
+    ValueError,
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+"""What SQLite's driver says of a value it cannot hold: the fault of one call, not of the disk."""
+
 
 def connect(path: str) -> sqlite3.Connection:
     """Open a database as the store needs it.
 
     Raises: ConfigError when the file cannot be opened.
     """
+    connection: sqlite3.Connection | None = None
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
     except sqlite3.Error as error:
+        if connection is not None:
+            connection.close()
         raise ConfigError(
             f"the database {path} cannot be opened: {error}; check [store] path and its folder"
         ) from error
@@ -55,22 +71,28 @@ class CommitCore:
         self._path = path
         self._connection: sqlite3.Connection | None = None
 
-    def apply(self, batch: Sequence[Statement]) -> None:
-        """Write one transaction durably.
+    def apply(self, calls: Sequence[Sequence[Statement]]) -> list[int]:
+        """Write the statements of some calls durably, in one transaction; gives how many rows each call changed.
 
-        Raises: LinkError when the database refuses; nothing was kept.
+        Raises: LinkError when the database refuses; ValueError when it cannot hold a value. Nothing may be
+        acknowledged then.
         """
         try:
             if self._connection is None:
                 self._connection = connect(self._path)
             connection = self._connection
             connection.execute("BEGIN IMMEDIATE")
-            for statement, rows in batch:
-                connection.executemany(statement, rows)
+            changed = [
+                sum(connection.executemany(statement, rows).rowcount for statement, rows in call) for call in calls
+            ]
             connection.execute("COMMIT")
+        except _UNWRITABLE as error:
+            self.close()
+            raise ValueError(f"a record cannot be written into the database {self._path}: {error}") from error
         except (sqlite3.Error, ConfigError) as error:
             self.close()
             raise LinkError(f"the database {self._path} did not take a change: {error}") from error
+        return changed
 
     def close(self) -> None:
         """Throw the connection away; an open transaction is rolled back."""
@@ -83,9 +105,9 @@ class CommitCore:
 class _Waiting:
     """One call that waits for its commit."""
 
-    batch: list[Statement]
+    call: list[Statement]
     loop: asyncio.AbstractEventLoop
-    done: asyncio.Future[None] = field(init=False)
+    done: asyncio.Future[int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.done = self.loop.create_future()
@@ -105,40 +127,54 @@ class Database:
         self.path = path
         self._core = CommitCore(path)
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._write, name="tierline-store", daemon=True)
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="tierline-store", daemon=True)
         self._thread.start()
 
     def store(self, node: str) -> SqliteStore:
         """Give the part of the database that belongs to a node."""
         return SqliteStore(self, node)
 
-    def submit(self, batch: list[Statement]) -> asyncio.Future[None]:
-        """Hand a transaction to the writer."""
-        waiting = _Waiting(batch, asyncio.get_running_loop())
+    def submit(self, call: list[Statement]) -> asyncio.Future[int]:
+        """Hand the statements of one call to the writer; gives how many rows they changed, once that is durable."""
+        waiting = _Waiting(call, asyncio.get_running_loop())
         self._queue.put(waiting)
+        if self._ended:
+            # Looked at after the call was queued: either the writer took it, or it is turned away here.
+            self._turn_away()
         return waiting.done
 
     def close(self) -> None:
-        """Write what was accepted, then release the database."""
+        """Write what was accepted, then release the database; calls that come later are refused."""
         self._queue.put(None)
         self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._write()
+        finally:
+            # Whatever ended the writer, nobody waits for it in vain.
+            self._ended = True
+            self._core.close()
+            self._turn_away()
 
     def _write(self) -> None:
         closing = False
         while not closing:
             gathered, closing = self._gather()
-            if not gathered:
-                continue
-            error: LinkError | None = None
-            try:
-                self._core.apply([statement for waiting in gathered for statement in waiting.batch])
-            except LinkError as refused:
-                error = refused
-            for loop in {waiting.loop for waiting in gathered}:
-                mine = [waiting.done for waiting in gathered if waiting.loop is loop]
-                if not loop.is_closed():
-                    loop.call_soon_threadsafe(_settle, mine, error)
-        self._core.close()
+            if gathered:
+                _settle(gathered, self._outcomes([waiting.call for waiting in gathered]))
+
+    def _outcomes(self, calls: Sequence[Sequence[Statement]]) -> Sequence[Outcome]:
+        try:
+            return self._core.apply(calls)
+        except LinkError as refused:
+            return [LinkError(str(refused)) for _ in calls]  # each waiter raises its own
+        except ValueError as unwritable:
+            if len(calls) == 1:
+                return [unwritable]
+            # One call is at fault; the others must not suffer for it.
+            return [outcome for call in calls for outcome in self._outcomes([call])]
 
     def _gather(self) -> tuple[list[_Waiting], bool]:
         first = self._queue.get()
@@ -151,15 +187,55 @@ class Database:
                 return gathered, False
         return gathered, True
 
+    def _turn_away(self) -> None:
+        gathered = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                waiting = self._queue.get_nowait()
+                if waiting is not None:
+                    gathered.append(waiting)
+        _settle(gathered, [LinkError(f"the database {self.path} is closed; nothing was written") for _ in gathered])
 
-def _settle(waiting: list[asyncio.Future[None]], error: LinkError | None) -> None:
-    for done in waiting:
+
+def _settle(gathered: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
+    """Tell those that wait, each loop in one go."""
+    for loop in {waiting.loop for waiting in gathered}:
+        told = [
+            (waiting.done, outcome) for waiting, outcome in zip(gathered, outcomes, strict=True) if waiting.loop is loop
+        ]
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody is left to be told
+            loop.call_soon_threadsafe(_tell, told)
+
+
+def _tell(told: Sequence[tuple[asyncio.Future[int], Outcome]]) -> None:
+    for done, outcome in told:
         if done.done():
             continue
-        if error is None:
-            done.set_result(None)
+        if isinstance(outcome, int):
+            done.set_result(outcome)
         else:
-            done.set_exception(error)
+            done.set_exception(outcome)
+
+
+async def _outcome(done: asyncio.Future[int]) -> int:
+    """Wait until the outcome is known, whatever happens; who was cancelled meanwhile is so at the next await.
+
+    So a caller that takes over into memory what it wrote does it exactly when the disk has it.
+    """
+    task = asyncio.current_task()
+    cancellations = 0
+    while not done.done():
+        try:
+            await asyncio.wait([done])
+        except asyncio.CancelledError:
+            if task is None:
+                raise
+            task.uncancel()
+            cancellations += 1
+    if task is not None:
+        for _ in range(cancellations):
+            task.cancel()
+    return done.result()
 
 
 class SqliteStore:
@@ -173,29 +249,35 @@ class SqliteStore:
     async def commit(self, put: Sequence[Record] = (), delete: Sequence[Record] = ()) -> None:
         """Write all of it or nothing, durably.
 
-        Raises: LinkError when the database refuses; nothing was kept.
+        Raises: LinkError when the database refuses; ValueError for a value that it cannot hold.
         """
         if put or delete:
-            # Shielded: once handed over it will be written, whether or not the caller still waits.
-            await asyncio.shield(self._database.submit(statements(self._node, put, delete)))
+            await _outcome(self._database.submit(statements(self._node, put, delete)))
+
+    async def forget_before(self, kind: type[Record], time: datetime, *, limit: int = 10_000) -> int:
+        """Delete the oldest records of one kind from before a time, at most `limit`; gives how many.
+
+        Raises: LinkError when the database refuses; ValueError for a kind without a time.
+        """
+        mapping = MAPPINGS[kind]
+        mapping.require_time()
+        return await _outcome(self._database.submit([(mapping.forget, [(self._node, microseconds(time), limit)])]))
 
     def load(self, kind: type[R]) -> list[R]:
-        """Read all records of one kind in order of their key."""
-        mapping = MAPPINGS[kind]
-        rows = self._read().execute(mapping.select, (self._node,)).fetchall()
-        return [mapping.parse(row) for row in rows]  # type: ignore[misc]  # the mapping is that of the kind
+        """Read all records of one kind in order of their key.
+
+        Raises: LinkError when the database cannot be read.
+        """
+        return self._select(kind, MAPPINGS[kind].select, (self._node,))
 
     def load_since(self, kind: type[R], time: datetime, *, limit: int = 10_000) -> list[R]:
-        """Read readings or audit records at or after a time, oldest first."""
+        """Read readings or audit records at or after a time, oldest first, then in order of the key.
+
+        Raises: LinkError when the database cannot be read; ValueError for a kind without a time.
+        """
         mapping = MAPPINGS[kind]
-        names = ", ".join(f'"{column.name}"' for column in mapping.columns)
-        # The names come from the schema, never from outside.
-        statement = (
-            f'SELECT {names} FROM "{mapping.table.name}" WHERE node = ? AND "{mapping.time_column}" >= ?'  # noqa: S608
-            f' ORDER BY "{mapping.time_column}" LIMIT ?'
-        )
-        rows = self._read().execute(statement, (self._node, microseconds(time), limit)).fetchall()
-        return [mapping.parse(row) for row in rows]  # type: ignore[misc]  # the mapping is that of the kind
+        mapping.require_time()
+        return self._select(kind, mapping.since, (self._node, microseconds(time), limit))
 
     def close(self) -> None:
         """Release what reading needed; the database itself is closed by who opened it."""
@@ -203,10 +285,16 @@ class SqliteStore:
             self._reader.close()
             self._reader = None
 
-    def _read(self) -> sqlite3.Connection:
-        if self._reader is None:
-            self._reader = connect(self._database.path)
-        return self._reader
+    def _select(self, kind: type[R], statement: str, values: tuple[object, ...]) -> list[R]:
+        mapping = MAPPINGS[kind]
+        try:
+            if self._reader is None:
+                self._reader = connect(self._database.path)
+            rows = self._reader.execute(statement, values).fetchall()
+        except (sqlite3.Error, ConfigError) as error:
+            self.close()
+            raise LinkError(f"the database {self._database.path} cannot be read: {error}") from error
+        return [mapping.parse(row) for row in rows]  # type: ignore[misc]  # the mapping is that of the kind
 
 
 def statements(node: str, put: Sequence[Record], delete: Sequence[Record]) -> list[Statement]:
@@ -219,5 +307,7 @@ def statements(node: str, put: Sequence[Record], delete: Sequence[Record]) -> li
         found[-1][1].append(mapping.row(node, record))
     for record in delete:
         mapping = MAPPINGS[type(record)]
-        found.append((mapping.delete, [mapping.key_row(node, record)]))
+        if not found or found[-1][0] != mapping.delete:
+            found.append((mapping.delete, []))
+        found[-1][1].append(mapping.key_row(node, record))
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from tierline.model.records import BufferedReadingRecord
@@ -44,23 +45,22 @@ class ReadingBuffer:
             for channel in self._waiting
             for index, reading in enumerate(readings)
         ]
-        excess = [
-            record
-            for waiting in self._waiting.values()
-            for record in list(waiting)[: max(0, len(waiting) + len(readings) - self._capacity)]
-        ]
-        await self._store.commit(new, excess)
+        excess = {
+            channel: list(islice(waiting, max(0, len(waiting) + len(readings) - self._capacity)))
+            for channel, waiting in self._waiting.items()
+        }
+        # Taken before the wait: a number that was given is never given again.
         self._next += len(readings)
-        for record in excess:
-            self._waiting[record.channel].popleft()
+        await self._store.commit(new, [record for records in excess.values() for record in records])
+        for channel, records in excess.items():
+            self._strike_out(channel, records)
         for record in new:
             self._waiting[record.channel].append(record)
-        return len(excess)
+        return sum(map(len, excess.values()))
 
     def first(self, channel: ChannelId, limit: int) -> list[BufferedReadingRecord]:
         """Give the oldest readings of a channel."""
-        waiting = self._waiting[channel]
-        return [waiting[index] for index in range(min(limit, len(waiting)))]
+        return list(islice(self._waiting[channel], limit))
 
     def count(self, channel: ChannelId) -> int:
         """Count the readings that wait."""
@@ -72,6 +72,10 @@ class ReadingBuffer:
         Raises: LinkError when that cannot be written down; they are delivered again then, and replace themselves.
         """
         await self._store.commit(delete=records)
+        self._strike_out(channel, records)
+
+    def _strike_out(self, channel: ChannelId, records: Sequence[BufferedReadingRecord]) -> None:
+        """Drop the oldest up to these: some may have gone meanwhile, for want of room or because they were delivered."""
         waiting = self._waiting[channel]
-        for _ in records:
+        while records and waiting and waiting[0].sequence <= records[-1].sequence:
             waiting.popleft()

@@ -12,6 +12,7 @@ from tierline.model.identity import GroupId, Mrid, mrid
 from tierline.model.programs import DefaultControl
 from tierline.model.records import CurveRecord, DefaultRecord, ProgramRecord
 from tierline.model.topology import Tier
+from tierline.model.validity import fault_of
 from tierline.operations.serving.access import require
 from tierline.operations.serving.audit import entry
 from tierline.operations.serving.limits import govern
@@ -37,8 +38,17 @@ PRIMACY = {
 
 
 def new_mrid(serving: Serving) -> Mrid:
-    """Draw an mRID of this node."""
-    return mrid(serving.random.bits(96), serving.pen)
+    """Draw an mRID that this node has not given yet; seeded randomness begins anew with every start."""
+    while True:
+        drawn = mrid(serving.random.bits(96), serving.pen)
+        if not _is_given(serving, drawn):
+            return drawn
+
+
+def _is_given(serving: Serving, drawn: Mrid) -> bool:
+    if drawn in serving.program_of_control or drawn in serving.programs or drawn in serving.program_of_curve:
+        return True
+    return any(served.default.default.mrid == drawn for served in serving.programs.values() if served.default)
 
 
 def new_program(serving: Serving, group: Group) -> ProgramRecord:
@@ -54,18 +64,24 @@ def new_program(serving: Serving, group: Group) -> ProgramRecord:
 
 
 def program_of(serving: Serving, group_id: GroupId) -> Served:
-    """Find the program of a group."""
-    return serving.programs[serving.programs_of[group_id][0]]
+    """Find the program of a group.
+
+    Raises: ConfigError when there is no such group.
+    """
+    programs = serving.programs_of.get(group_id)
+    if not programs:
+        raise ConfigError(f"there is no group {group_id!r}; `tierline group list` shows those there are")
+    return serving.programs[programs[0]]
 
 
 def check_setpoints(setpoints: Setpoints, *, default: bool) -> None:
-    """Check that every function exists and may be commanded this way.
+    """Check that every function exists, may be commanded this way and takes the value given.
 
     Raises: ConfigError naming the function and what to do.
     """
     if not len(setpoints):
         raise ConfigError("nothing is commanded; name at least one function, for example max_lim_w_pct=50")
-    for name in setpoints:
+    for name, value in setpoints.items():
         row = FUNCTIONS.get(name)
         if row is None:
             raise ConfigError(f"there is no function {name!r}; `tierline function list` shows them")
@@ -73,6 +89,8 @@ def check_setpoints(setpoints: Setpoints, *, default: bool) -> None:
             raise ConfigError(f"{name} works on its own and cannot be commanded")
         if row.default_only and not default:
             raise ConfigError(f"{name} can only be part of a default, not of a control with a start and an end")
+        if fault := fault_of(name, value):
+            raise ConfigError(fault)
 
 
 def curve_records(serving: Serving, program: Mrid, setpoints: Setpoints) -> tuple[Setpoints, list[CurveRecord]]:

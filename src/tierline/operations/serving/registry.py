@@ -54,7 +54,7 @@ async def register(principal: Principal, serving: Serving, devices: Sequence[New
         for device in devices:
             record = EndDeviceRecord(
                 party=serving.party,
-                der_id=der_id(serving.random.bits(64)),
+                der_id=_new_der_id(serving),
                 service_point=device.service_point,
                 pin=pin(serving.random.bits(32)) if device.pin is None else device.pin,
                 device_category=device.device_category,
@@ -67,14 +67,17 @@ async def register(principal: Principal, serving: Serving, devices: Sequence[New
             put.append(record)
             if device.lfdi is not None:
                 put.append(IdentityRecord(party=serving.party, der_id=record.der_id, lfdi=device.lfdi, valid_from=now))
+        put += membership_records(serving, moves(serving, devices=records), "registered")
         detail = {"lfdi": [device.lfdi for device in devices]}
         put.append(entry(principal, serving, "register", f"{len(devices)} devices", "done", detail))
         await serving.commit(put)
-        added = {record.der_id for record in records}
-        joining = [move for move in moves(serving) if move.der_id in added]
-        if joining:
-            await serving.commit(membership_records(serving, joining, "registered"))
     return records
+
+
+def _new_der_id(serving: Serving) -> DerId:
+    while (drawn := der_id(serving.random.bits(64))) in serving.devices:
+        pass
+    return drawn
 
 
 def _check(serving: Serving, devices: Sequence[NewDevice]) -> None:

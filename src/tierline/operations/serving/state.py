@@ -34,6 +34,7 @@ from tierline.model.records import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from tierline.engine.governor import Budget, Request
     from tierline.model.identity import Lfdi, Mrid, PartyId
@@ -88,6 +89,9 @@ class Serving:
     mirrors: dict[str, MirrorUsagePointRecord] = field(default_factory=dict)
     """By mup_id."""
     mirrors_of: dict[DerId, dict[str, MirrorUsagePointRecord]] = field(default_factory=lambda: defaultdict(dict))
+    mirror_of: dict[Mrid, MirrorUsagePointRecord] = field(default_factory=dict)
+    mirror_claims: dict[Mrid, tuple[DerId, str]] = field(default_factory=dict)
+    """Whose a MirrorUsagePoint is and its mup_id, from before it is durable."""
     latest: dict[tuple[DerId, str, int], ReadingRecord] = field(default_factory=dict)
     """The newest reading by DER, point and phase."""
     switches: dict[int, bool] = field(default_factory=dict)
@@ -125,7 +129,6 @@ class Serving:
             EndDeviceRecord,
             IdentityRecord,
             GroupRecord,
-            MembershipRecord,
             ProgramRecord,
             DefaultRecord,
             CurveRecord,
@@ -137,6 +140,7 @@ class Serving:
         )
         for kind in kinds:
             self._take_all(self.store.load(kind))
+        self._take_all(_open_memberships(self.store.load(MembershipRecord)))
         if self.grid is not None:
             self.switches = normal_positions(self.grid)
         for switch in sorted(self.store.load(SwitchRecord), key=lambda record: record.recorded_at):
@@ -210,6 +214,8 @@ class Serving:
             case MirrorUsagePointRecord():
                 self.mirrors[record.mup_id] = record
                 self.mirrors_of[record.der_id][record.mup_id] = record
+                self.mirror_of[record.mrid] = record
+                self.mirror_claims[record.mrid] = (record.der_id, record.mup_id)
                 self.versions[f"device:{record.der_id}"] += 1
             case ReadingRecord():
                 key = (record.reading.der_id, record.reading.point, int(record.reading.phase))
@@ -254,6 +260,8 @@ class Serving:
             case MirrorUsagePointRecord():
                 self.mirrors.pop(record.mup_id, None)
                 self.mirrors_of[record.der_id].pop(record.mup_id, None)
+                self.mirror_of.pop(record.mrid, None)
+                self.mirror_claims.pop(record.mrid, None)
                 self.versions[f"device:{record.der_id}"] += 1
             case ControlRecord():
                 self.programs[record.program].controls.pop(record.mrid, None)
@@ -261,5 +269,21 @@ class Serving:
                 for der_id, status in self.responses.pop(record.mrid, {}):
                     self.responses_of[der_id].pop((record.mrid, status), None)
                 self.versions[f"program:{record.program}"] += 1
+            case ResponseRecord():
+                self.responses.get(record.mrid, {}).pop((record.der_id, record.status), None)
+                self.responses_of.get(record.der_id, {}).pop((record.mrid, record.status), None)
+            case CurveRecord():
+                self.programs[record.program].curves.pop(record.mrid, None)
+                self.program_of_curve.pop(record.mrid, None)
+                self.versions[f"program:{record.program}"] += 1
             case _:
                 raise AssertionError(f"{type(record).__name__} records are never deleted")
+
+
+def _open_memberships(records: Iterable[MembershipRecord]) -> list[MembershipRecord]:
+    """Give the memberships that hold, by what is known of each last; not by the times, which a clock may have set back."""
+    last: dict[tuple[str, str, datetime], MembershipRecord] = {}
+    for record in records:  # in order of their key: what was recorded last comes last
+        membership = record.membership
+        last[membership.der_id, membership.group_id, membership.valid_from] = record
+    return [record for record in last.values() if record.membership.valid_to is None]

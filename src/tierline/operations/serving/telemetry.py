@@ -104,10 +104,13 @@ async def put_mirror(
     Raises: Forbidden for another's DER; Conflict when the mRID belongs to another DER.
     """
     device = require_der(principal, serving, Verb.REPORT, der)
-    known = next((mirror for mirror in serving.mirrors.values() if mirror.mrid == mrid), None)
-    if known is not None and known.der_id != device.der_id:
+    is_new = serving.mirror_of.get(mrid) is None
+    # Claimed before the wait: the same request again, while this one is not durable yet, gets the same place.
+    if mrid not in serving.mirror_claims:
+        serving.mirror_claims[mrid] = (device.der_id, _new_mup_id(serving))
+    owner, mup_id = serving.mirror_claims[mrid]
+    if owner != device.der_id:
         raise Conflict(f"the MirrorUsagePoint mRID {mrid} is taken; make another one")
-    mup_id = der_id(serving.random.bits(64)) if known is None else known.mup_id
     record = MirrorUsagePointRecord(
         party=device.party,
         mrid=mrid,
@@ -117,7 +120,13 @@ async def put_mirror(
         changed_at=serving.clock.now(),
     )
     await serving.commit([record])
-    return record, known is None
+    return record, is_new
+
+
+def _new_mup_id(serving: Serving) -> str:
+    while (drawn := der_id(serving.random.bits(64))) in serving.mirrors:
+        pass
+    return drawn
 
 
 async def drop_mirror(principal: Principal, serving: Serving, mup_id: str) -> None:

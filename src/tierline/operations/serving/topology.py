@@ -16,10 +16,10 @@ from tierline.operations.serving.audit import entry
 from tierline.operations.serving.programs import new_program
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from tierline.model.parties import Principal
-    from tierline.model.records import Record
+    from tierline.model.records import EndDeviceRecord, Record
     from tierline.operations.serving.state import Serving
 
 SYSTEM = "system"
@@ -36,7 +36,7 @@ class Move:
 
 
 async def adopt_grid(principal: Principal, serving: Serving) -> None:
-    """Make the groups and programs of the node's grid that do not exist yet: system, substations, feeders."""
+    """Bring groups, programs and memberships in line with the node's grid, which may be new or have changed."""
     require(principal, Verb.CONFIGURE, "grid")
     grid = serving.grid
     if grid is None:
@@ -64,11 +64,16 @@ async def adopt_grid(principal: Principal, serving: Serving) -> None:
         if put:
             put.append(entry(principal, serving, "configure", "grid", "done", {"grid": grid.name}))
             await serving.commit(put)
+        # Only now are the new groups known, so that somebody can join them; doing it twice does nothing.
+        if changes := moves(serving):
+            await serving.commit(membership_records(serving, changes, "grid"))
 
 
 def new_group_id(serving: Serving) -> GroupId:
-    """Draw an opaque group id; it says nothing about the place."""
-    return GroupId(der_id(serving.random.bits(64)))
+    """Draw an opaque group id that no other group has; it says nothing about the place."""
+    while (drawn := GroupId(der_id(serving.random.bits(64)))) in serving.groups:
+        pass
+    return drawn
 
 
 def find_group(serving: Serving, name: str) -> GroupRecord:
@@ -101,8 +106,16 @@ def _elements(serving: Serving, switches: Mapping[int, bool] | None) -> dict[str
     return found
 
 
-def moves(serving: Serving, switches: Mapping[int, bool] | None = None) -> list[Move]:
-    """Compute who would leave and join which groups if the switches stood so; other groups are left alone."""
+def moves(
+    serving: Serving,
+    switches: Mapping[int, bool] | None = None,
+    *,
+    devices: Iterable[EndDeviceRecord] | None = None,
+) -> list[Move]:
+    """Compute who would leave and join which groups if the switches stood so; other groups are left alone.
+
+    `devices` are all that are registered, unless given: those about to be, for example.
+    """
     elements = _elements(serving, switches)
     by_element = {
         record.group.element: GroupId(record.group.id)
@@ -111,7 +124,7 @@ def moves(serving: Serving, switches: Mapping[int, bool] | None = None) -> list[
     }
     topological = set(by_element.values())
     found = []
-    for device in serving.devices.values():
+    for device in serving.devices.values() if devices is None else devices:
         wanted = {by_element[element] for element in elements.get(device.service_point, ()) if element in by_element}
         has = serving.groups_of.get(device.der_id, set()) & topological
         if wanted != has:

@@ -230,7 +230,7 @@ def upgrade() -> None:
         sa.Column("qualifier", sa.Integer(), nullable=False),
         sa.Column("quality", sa.Integer(), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("node", "meter_reading", "time"),
+        sa.PrimaryKeyConstraint("node", "meter_reading", "der_id", "time"),
     )
     op.create_index("ix_reading_time", "reading", ["node", "time"], unique=False)
     op.create_table(
