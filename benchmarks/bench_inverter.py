@@ -48,7 +48,15 @@ def ratio_to_opender(units: int = 10_000, rounds: int = 7, seconds: float = 0.2)
     return statistics.median(b / a for a, b in pairs), mine, other_s
 
 
-if __name__ == "__main__":
+def main() -> dict[str, dict[str, float]]:
+    """Print the table and return it."""
+    results = {}
     for n in [int(a) for a in sys.argv[1:]] or [153, 1_000, 10_000]:
         ratio, mine, other_s = ratio_to_opender(n)
         print(f"{n:6d} units: {mine * 1e6:.4f} us per DER step, OpenDER {other_s * 1e6:.1f} us, ratio {ratio:,.0f}")
+        results[f"{n} units"] = {"us per DER step": mine * 1e6, "OpenDER, us": other_s * 1e6, "ratio": ratio}
+    return results
+
+
+if __name__ == "__main__":
+    main()

@@ -94,22 +94,22 @@ async def serve() -> None:
     await asyncio.Event().wait()
 
 
-async def main(seconds: float, rounds: int) -> None:
+async def measure(seconds: float, rounds: int) -> dict[str, dict[str, float]]:
     servers = await asyncio.create_subprocess_exec(sys.executable, __file__, "serve", stdout=asyncio.subprocess.PIPE)
     try:
         ports = [int(port) for port in (await servers.stdout.readline()).split()]
-        await compare(ports, seconds, rounds)
+        results = await compare(ports, seconds, rounds)
     finally:
         servers.kill()
         await servers.wait()
     faces, ports = await listen()
-    await fleet(ports)
+    results[f"{MANY} devices read every 2 s"] = {"percent of a core": await fleet(ports)}
     for face in faces:
         await face.close()
-    codec()
+    return {**results, **codec()}
 
 
-async def compare(ports: list[int], seconds: float, rounds: int) -> None:
+async def compare(ports: list[int], seconds: float, rounds: int) -> dict[str, dict[str, float]]:
     image = standard_image(KIND)
     registers = list(struct.unpack(f">{len(image.registers) // 2}H", image.registers))
     foreign = ModbusTcpServer(
@@ -133,16 +133,20 @@ async def compare(ports: list[int], seconds: float, rounds: int) -> None:
             results[name].append(await rate([read for read, _ in readers], seconds))
     for name, values in results.items():
         print(f"{name:50} {statistics.median(values):8.0f} per CPU-s   {min(values):.0f} .. {max(values):.0f}")
+    table = {name: {"reads per CPU-s": statistics.median(values)} for name, values in results.items()}
     for what in ("own server, 1 connection", f"own server, {MANY} devices"):
         pairs = zip(results[f"own client, {what}"], results[f"pymodbus client, {what}"], strict=True)
-        print(f"ratio, {what}: {statistics.median(own / other for own, other in pairs):.2f}")
+        ratio = statistics.median(own / other for own, other in pairs)
+        print(f"ratio, {what}: {ratio:.2f}")
+        table[f"own client, {what}"]["of pymodbus"] = ratio
     for readers in cases.values():
         for _, close in readers:
             await close()
     await foreign.shutdown()
+    return table
 
 
-async def fleet(ports) -> None:
+async def fleet(ports) -> float:
     """Measure the load of reading every device each 2 s, both faces in this process."""
     readers = [await own_reader(port) for port in ports]
     for read, _ in readers:
@@ -157,9 +161,10 @@ async def fleet(ports) -> None:
     print(f"{len(ports)} devices read every 2 s, client and servers in one process: {100 * share:.1f} % of a core")
     for _, close in readers:
         await close()
+    return 100 * share
 
 
-def codec() -> None:
+def codec() -> dict[str, dict[str, float]]:
     data = standard_image(KIND).block(701).layout.encode({"W": Decimal(5), "W_SF": 0})
     count = 2000
     start = time.perf_counter()
@@ -169,15 +174,20 @@ def codec() -> None:
     start = time.perf_counter()
     for _ in range(count // 10):
         LAYOUT.decode(data).values()
-    print(
-        f"codec: decode {1e6 * bare:.1f} us, with every point scaled {1e6 * (time.perf_counter() - start) * 10 / count:.0f} us"
-    )
+    scaled = (time.perf_counter() - start) * 10 / count
+    print(f"codec: decode {1e6 * bare:.1f} us, with every point scaled {1e6 * scaled:.0f} us")
+    return {"decoding model 701": {"us": 1e6 * bare, "us with every point scaled": 1e6 * scaled}}
+
+
+def main() -> dict[str, dict[str, float]]:
+    """Print the table and return it."""
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 0.5
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 7
+    return asyncio.run(measure(seconds, rounds))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
         asyncio.run(serve())
     else:
-        asyncio.run(
-            main(float(sys.argv[1]) if len(sys.argv) > 1 else 0.5, int(sys.argv[2]) if len(sys.argv) > 2 else 7)
-        )
+        main()

@@ -220,7 +220,7 @@ def measure(options):
         servers = [start_ours(folder, "uvloop"), start_ours(folder, "asyncio"), *([nginx] if nginx else [])]
         os.sched_setaffinity(0, {1})
         try:
-            report(options, rounds(options, servers, context), nginx)
+            return report(options, rounds(options, servers, context), nginx)
         finally:
             for server in servers:
                 server.stop()
@@ -245,17 +245,22 @@ def report(options, found, nginx):
     print(
         f"{ssl.OPENSSL_VERSION}, {options.suite}, body {len(BODY)} bytes, {options.rounds} rounds, load {os.getloadavg()[0]:.1f}"
     )
+    results = {}
     for (what, name), costs in sorted(found.items()):
+        row = results.setdefault(f"{what}, {name}", {"us CPU": statistics.median(costs) * 1e6})
         line = f"{what:22} {name:18} {statistics.median(costs) * 1e6:8.1f} us CPU  {1 / statistics.median(costs):8.0f} /CPU-s"
         if nginx and name != "nginx":
             ratios = sorted(theirs / ours for ours, theirs in zip(costs, found[what, "nginx"], strict=True))
+            row["speed of nginx"] = statistics.median(ratios)
             line += f"   of nginx {statistics.median(ratios):.2f} [{ratios[0]:.2f}..{ratios[-1]:.2f}]"
         print(line)
     if not nginx:
         print("reference missing: no nginx on this machine")
+    return results
 
 
 def main():
+    """Print the table and return it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--requests", type=int, default=2000)
@@ -265,9 +270,8 @@ def main():
     parser.add_argument("--loop", default="uvloop", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(options.serve, options.loop)
-    else:
-        measure(options)
+        return serve(options.serve, options.loop)
+    return measure(options)
 
 
 if __name__ == "__main__":
