@@ -5,9 +5,11 @@ What drives them sends each `Ask` and gives back an `Answer`; the same steps run
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import urljoin, urlsplit
 
 from tierline.model.errors import Forbidden, LinkError, PeerError
 from tierline.protocols.sep2.codec import parse
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 PAGE = 255
 """Items asked for at once: the largest page of the type."""
 
+LONGEST = 10_000
+"""Items taken from one list: no DER has to do with more, and a server may not keep it reading for ever."""
+
+_PRINTABLE: Final = re.compile("[!-~]+")
 _TRIES = 3
 """How often a list that changes while it is paged is read anew before the walk is given up."""
 
@@ -57,7 +63,7 @@ Steps = Generator[Ask, Answer, T]
 def get(path: str, kind: type[V]) -> Steps[V]:
     """Read one resource.
 
-    Raises: Forbidden (403, 404), LinkError (5xx), PeerError (anything else that is not the resource).
+    Raises: Forbidden (403, 404, 410), LinkError (5xx), PeerError (anything else that is not the resource).
     """
     answer = yield Ask("GET", path)
     return read(answer, path, kind)
@@ -78,50 +84,85 @@ def read(answer: Answer, path: str, kind: type[V]) -> V:
 def check(answer: Answer, path: str) -> None:
     """Accept a success.
 
-    Raises: Forbidden (403, 404), LinkError (5xx, 429), PeerError (another status).
+    Raises: Forbidden (403, 404, 410), LinkError (5xx, 429), PeerError (another status).
     """
     # An unknown status counts as x00 of its class (IEEE 2030.5-2018, GEN.049).
     if 200 <= answer.status < 300:
         return
-    if answer.status in {403, 404}:
+    if answer.status in {403, 404, 410}:
         raise Forbidden(f"the server answers {answer.status} to {path}: it does not know this certificate, or no more")
     if answer.status >= 500 or answer.status == 429:
         raise LinkError(f"the server answers {answer.status} to {path}")
     raise PeerError(f"the server answers {answer.status} to {path}")
 
 
-def get_all(path: str, kind: type[L]) -> Steps[list[Value]]:
-    """Read a list with all its pages; a list that changes meanwhile is read anew.
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A whole list."""
 
-    Raises: as `get`; LinkError when it never holds still.
+    items: tuple[Value, ...] = ()
+    poll_s: int | None = None
+    """Its pollRate, None where it states none."""
+
+
+def read_list(link: Link | None, kind: type[L]) -> Steps[Listed]:
+    """Read the list behind a link with all its pages; an absent link, or one that counts 0, is an empty list.
+
+    A list that changes meanwhile is read anew.
+
+    Raises: as `get`; LinkError when it never holds still; PeerError when it is longer than any list may be.
     """
+    if link is None or getattr(link, "all", None) == 0:
+        return Listed()
+    separator = "&" if "?" in link.href else "?"
     for _ in range(_TRIES):
         items: list[Value] = []
         total: int | None = None
         while total is None or len(items) < total:
-            page = yield from get(f"{path}?s={len(items)}&l={PAGE}", kind)
-            found = _items(page)
+            page = yield from get(f"{link.href}{separator}s={len(items)}&l={PAGE}", kind)
+            found: tuple[Value, ...] = getattr(page, "items", ())  # every list type has its own `items`
+            if page.all > LONGEST:
+                raise PeerError(f"{link.href} has {page.all} items, at most {LONGEST} are read", path="@all")
             if total is not None and page.all != total:
                 break
             total = page.all
             items += found
             if not found:
                 break
-        if total == len(items):
-            return items
-    raise LinkError(f"{path} changed while it was read, {_TRIES} times; it is read again at the next poll")
+        if total == len(items) and not _is_repeated(items):
+            return Listed(tuple(items), getattr(page, "poll_rate", None))
+    raise LinkError(f"{link.href} changed while it was read, {_TRIES} times; it is read again at the next poll")
 
 
 def follow_list(link: Link | None, kind: type[L]) -> Steps[list[Value]]:
-    """Read the list behind a link; an absent link, or one that counts 0, is an empty list."""
-    if link is None or getattr(link, "all", None) == 0:
-        return []
-    return (yield from get_all(link.href, kind))
+    """Read the items of the list behind a link, as `read_list`."""
+    return list((yield from read_list(link, kind)).items)
 
 
-def _items(page: List) -> list[Value]:
-    found: tuple[Value, ...] = getattr(page, "items", ())  # every list type has its own `items`
-    return list(found)
+def _is_repeated(items: list[Value]) -> bool:
+    """Tell whether an item stands there twice: something was put before it between two pages, and may be missing."""
+    names = [name for item in items if (name := getattr(item, "href", None)) is not None]  # items are Resources
+    return len(names) != len(set(names))
+
+
+def same_origin(href: str, server: str) -> str:
+    """Give the path and query of a link that was found on a server, which is named host:port.
+
+    Raises: PeerError when it leads elsewhere: no server can send us to another one.
+    """
+    host, _, port = server.rpartition(":")
+    authority = f"[{host}]:{port}" if ":" in host else server
+    try:
+        target = urlsplit(urljoin(f"https://{authority}/", href))
+        origin = (target.scheme, target.hostname, str(target.port or 443))
+    except ValueError as error:
+        raise PeerError(f"{href[:100]!r} is not a link", path="@href") from error
+    if origin != ("https", host.lower(), port):
+        raise PeerError(f"{href[:100]!r} leads away from {server}; it is not followed", path="@href")
+    path = target.path + (f"?{target.query}" if target.query else "")
+    if not _PRINTABLE.fullmatch(path):
+        raise PeerError(f"{href[:100]!r} is not a link", path="@href")
+    return path
 
 
 def post(path: str, body: bytes) -> Steps[Answer]:

@@ -8,12 +8,11 @@ import structlog
 
 from tierline.model.errors import Forbidden, PeerError
 from tierline.model.records import KnownRecord
-from tierline.protocols.sep2.client import Answer, post
+from tierline.protocols.sep2.client import Answer, post, same_origin
 from tierline.protocols.sep2.codec import render
 from tierline.protocols.sep2.follow.describe import Sent, describe
-from tierline.protocols.sep2.follow.mirror import create_mirror, post_readings
+from tierline.protocols.sep2.follow.mirror import create_mirror, post_readings, series_of
 from tierline.protocols.sep2.follow.walk import DEFAULT_POLL_S, walk
-from tierline.protocols.sep2.mapping.telemetry import BY_POINT
 from tierline.protocols.sep2.resources import exchange
 
 if TYPE_CHECKING:
@@ -100,7 +99,12 @@ class Sep2North:
 
         Raises: LinkError, PeerError, Forbidden.
         """
-        tree = await self._drive(walk(self._entry))
+        try:
+            tree = await self._drive(walk(self._entry))
+        except Forbidden:
+            # A server that let us go knows nothing of us when it takes us back.
+            self._sent, self._mirror = Sent(), ""
+            raise
         await self._remember(tree.reply_to)
         self._tree = tree
         self.poll_s = tree.poll_s
@@ -123,14 +127,16 @@ class Sep2North:
         await self._drive(post(href, render(document)))
 
     async def report(self, readings: Sequence[Reading]) -> None:
-        """Deliver readings; returns when the server has acknowledged all.
+        """Deliver readings of points that can be mirrored; returns when the server has acknowledged all.
 
         Raises: LinkError, PeerError, Forbidden.
         """
         tree = self._known_tree()
+        series = series_of(readings)
+        if not series:
+            return
         if not self._mirror:
-            points = sorted({reading.point for reading in readings} & BY_POINT.keys())
-            mirror = await self._drive(create_mirror(tree.mirror_list, self._lfdi, points, self._pen))
+            mirror = await self._drive(create_mirror(tree.mirror_list, self._lfdi, series, self._pen))
             self._mirror = mirror.href or ""
             self.post_s = mirror.post_rate
         try:
@@ -186,7 +192,7 @@ class Sep2North:
             ask = next(steps)
             while True:
                 asked_at = self._clock.now()
-                answered = await self._courier.request(ask.method, ask.path, ask.body)
+                answered = await self._courier.request(ask.method, same_origin(ask.path, self._entry.server), ask.body)
                 ask = steps.send(
                     Answer(
                         status=answered.status,

@@ -6,24 +6,27 @@ as what does not exist.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from tierline.model.errors import Conflict, Forbidden, LinkError, PeerError
+from tierline.model.errors import Conflict, Forbidden, LinkError, PeerError, TierlineError
 from tierline.model.parties import Principal, Role
 from tierline.model.programs import ResponseStatus
 from tierline.operations.serving import registry, telemetry
 from tierline.protocols.sep2.codec import parse, render
 from tierline.protocols.sep2.hrefs import Href, PageQuery, Place, parse_path, parse_query
-from tierline.protocols.sep2.mapping.telemetry import read_readings
+from tierline.protocols.sep2.mapping.times import read_time
+from tierline.protocols.sep2.mirrors import Mirrors, TooMany
 from tierline.protocols.sep2.resources import exchange, metering
+from tierline.protocols.sep2.resources.devices import DeviceInformation
+from tierline.protocols.sep2.resources.rows import Value
 from tierline.protocols.sep2.transport import Response
 from tierline.protocols.sep2.views import INFO_TYPES, RESPONSES, info_kind, response_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from datetime import datetime
 
     from tierline.model.identity import Lfdi
     from tierline.model.records import DerInfoKind, EndDeviceRecord, MirrorUsagePointRecord
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from tierline.protocols.sep2.views import Views
 
 log = structlog.get_logger(__name__)
+
+V = TypeVar("V", bound=Value)
 
 _READ = ("GET", "HEAD")
 _KNOWN = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE"})
@@ -51,7 +56,7 @@ _WRITES: dict[Place, tuple[str, ...]] = {
 _XML = ("application/sep+xml", "application/xml", "text/xml")
 _MISSING = Response(status=404)
 
-INVALID_FORMAT, INVALID_VALUE = 0, 1
+INVALID_FORMAT, INVALID_VALUE, RESOURCE_LIMIT = 0, 1, 2
 """Error.reasonCode."""
 
 
@@ -61,6 +66,7 @@ class Sep2Server:
     def __init__(self, serving: Serving, views: Views) -> None:
         self._serving = serving
         self._views = views
+        self._mirrors = Mirrors(serving)
 
     def knows(self, lfdi: Lfdi) -> bool:
         """Tell whether a certificate stands for a DER that is let in now."""
@@ -82,6 +88,8 @@ class Sep2Server:
             return self._read(request, href, device, now)
         allowed = _WRITES.get(href.place, ())
         if request.method not in allowed:
+            if not allowed and self._views.body(href, _FIRST, device, now) is None:
+                return _MISSING
             return Response(status=405, allow=(*_READ, *allowed))
         if request.method != "DELETE" and not _is_xml(request.headers.get("content-type", "")):
             return Response(status=415)
@@ -93,7 +101,8 @@ class Sep2Server:
         try:
             query = parse_query(request.query) if request.query else _FIRST
         except PeerError as error:
-            return refusal(400, INVALID_VALUE, error)
+            log.info("query_refused", lfdi=request.peer.lfdi, path=request.path, why=str(error))
+            return refusal(400, INVALID_VALUE)
         body = self._views.body(href, query, device, now)
         return _MISSING if body is None else Response(status=200, body=body)
 
@@ -112,27 +121,24 @@ class Sep2Server:
                     mirror = self._own_mirror(device, href)
                     if mirror is None:
                         return _MISSING
-                    await telemetry.drop_mirror(principal, self._serving, mirror.mup_id)
+                    await self._mirrors.drop(principal, mirror)
                     return Response(status=204)
                 case Place.MIRROR_USAGE_POINT, method:
                     mirror = self._own_mirror(device, href)
                     if mirror is None:
                         return _MISSING
                     if method == "PUT":
-                        return await self._post_mirror(principal, device, request.body)
+                        return await self._post_mirror(principal, device, request.body, mirror)
                     return await self._post_readings(principal, device, mirror, request.body)
                 case Place.END_DEVICE_LIST, _:
                     # Devices are registered out of band here (CSIP 2.1 6.1).
                     return Response(status=403)
                 case _:
                     return _MISSING
-        except PeerError as error:
-            log.info("message_refused", lfdi=request.peer.lfdi, path=request.path, why=str(error))
-            return refusal(400, INVALID_FORMAT, error)
-        except Conflict as error:
-            return refusal(409, INVALID_VALUE, error)
-        except Forbidden as error:
-            return refusal(403, INVALID_VALUE, error)
+        except (PeerError, Conflict, Forbidden) as error:
+            status, reason = next((status, reason) for kind, status, reason in _REFUSALS if isinstance(error, kind))
+            log.info("message_refused", lfdi=request.peer.lfdi, path=request.path, status=status, why=str(error))
+            return refusal(status, reason)
         except LinkError:
             # Not durable, so not acknowledged: the client comes again.
             log.exception("store_refused")
@@ -143,23 +149,24 @@ class Sep2Server:
     ) -> Response:
         if href.number not in {None, 1}:
             return _MISSING
-        parse(body, INFO_TYPES[kind])
+        found = _parsed(body, INFO_TYPES[kind])
+        if isinstance(found, DeviceInformation) and found.lfdi != self._serving.lfdi_of.get(device.der_id):
+            raise Forbidden("lFDI is not that of this certificate's device")
         await telemetry.put_info(principal, self._serving, device.der_id, kind, body)
         return Response(status=204)
 
     async def _respond(
         self, principal: Principal, device: EndDeviceRecord, request: Request, now: datetime
     ) -> Response:
-        found = parse(request.body)
-        if not isinstance(found, exchange.Response):
-            raise PeerError(f"a Response is needed here, not a {type(found).__name__}")
+        found = _parsed(request.body, exchange.Response)
         if found.end_device_lfdi != self._serving.lfdi_of.get(device.der_id):
             raise Forbidden("endDeviceLFDI is not that of this certificate's device")
         try:
             status = ResponseStatus(found.status or 0)
         except ValueError as error:
             raise PeerError(f"{found.status} is no status of a DERControl", path="Response/status") from error
-        created = now if found.created_date_time is None else datetime.fromtimestamp(found.created_date_time, UTC)
+        sent = found.created_date_time
+        created = now if sent is None else read_time(sent, "Response/createdDateTime")
         log.info(
             "response_received",
             t=now.timestamp(),
@@ -167,7 +174,7 @@ class Sep2Server:
             peer=request.peer.lfdi,
             mrid=found.subject,
             status=status.value,
-            created_t=found.created_date_time,
+            created_t=sent,
         )
         record = await telemetry.record_response(
             principal, self._serving, device.der_id, found.subject, status, created
@@ -179,53 +186,30 @@ class Sep2Server:
         )
         return Response(status=201, location=str(answer))
 
-    async def _post_mirror(self, principal: Principal, device: EndDeviceRecord, body: bytes) -> Response:
-        mirror = parse(body, metering.MirrorUsagePoint)
+    async def _post_mirror(
+        self, principal: Principal, device: EndDeviceRecord, body: bytes, at: MirrorUsagePointRecord | None = None
+    ) -> Response:
+        mirror = _parsed(body, metering.MirrorUsagePoint)
         if mirror.device_lfdi != self._serving.lfdi_of.get(device.der_id):
             raise Forbidden("deviceLFDI is not that of this certificate's device")
-        readings = [
-            pair
-            for meter in mirror.mirror_meter_readings
-            if meter.reading_type is not None
-            for pair in read_readings(meter, meter.reading_type, device.der_id)
-        ]
-        document = render(_without_readings(mirror))
-        record, is_new = await telemetry.put_mirror(principal, self._serving, device.der_id, mirror.mrid, document)
-        if readings:
-            await telemetry.record_readings(principal, self._serving, device.der_id, readings)
+        if at is not None and mirror.mrid != at.mrid:
+            raise PeerError(f"the mRID of this MirrorUsagePoint is {at.mrid}", path="MirrorUsagePoint/mRID")
+        record, is_new = await self._mirrors.put(principal, device.der_id, mirror)
         location = str(Href(place=Place.MIRROR_USAGE_POINT, mup=record.mup_id))
         return Response(status=201 if is_new else 204, location=location)
 
     async def _post_readings(
         self, principal: Principal, device: EndDeviceRecord, mirror: MirrorUsagePointRecord, body: bytes
     ) -> Response:
-        found = parse(body)
-        meters = found.items if isinstance(found, metering.MirrorMeterReadingList) else (found,)
-        usage_point = parse(mirror.document, metering.MirrorUsagePoint)
-        known = {meter.mrid: meter for meter in usage_point.mirror_meter_readings}
-        readings = []
-        added = dict(known)
-        for meter in meters:
+        found = _parsed(body, Value)
+        meters = []
+        for meter in found.items if isinstance(found, metering.MirrorMeterReadingList) else (found,):
             if not isinstance(meter, metering.MirrorMeterReading):
-                raise PeerError(f"a MirrorMeterReading is needed here, not a {type(meter).__name__}")
-            before = known.get(meter.mrid)
-            kind = meter.reading_type or (None if before is None else before.reading_type)
-            if kind is None:
-                raise PeerError(
-                    "ReadingType is missing and this mRID has none yet", path="MirrorMeterReading/ReadingType"
-                )
-            readings += read_readings(meter, kind, device.der_id)
-            if before is None or before.reading_type != kind:
-                added[meter.mrid] = metering.MirrorMeterReading(
-                    mrid=meter.mrid, description=meter.description, reading_type=kind
-                )
-        location = Href(place=Place.MIRROR_USAGE_POINT, mup=mirror.mup_id)
-        if added != known:
-            changed = _with_meters(usage_point, tuple(added.values()))
-            await telemetry.put_mirror(principal, self._serving, device.der_id, mirror.mrid, render(changed))
-        if readings:
-            await telemetry.record_readings(principal, self._serving, device.der_id, readings)
-        return Response(status=201 if added.keys() != known.keys() else 204, location=str(location))
+                raise Malformed(f"a MirrorMeterReading is needed here, not a {type(meter).__name__}")
+            meters.append(meter)
+        is_new = await self._mirrors.post(principal, device.der_id, mirror.mrid, meters)
+        location = str(Href(place=Place.MIRROR_USAGE_POINT, mup=mirror.mup_id))
+        return Response(status=201 if is_new else 204, location=location)
 
     def _own_mirror(self, device: EndDeviceRecord, href: Href) -> MirrorUsagePointRecord | None:
         mirror = self._serving.mirrors.get(href.mup or "")
@@ -235,39 +219,35 @@ class Sep2Server:
 _FIRST = PageQuery()
 
 
-def refusal(status: int, reason: int, error: Exception) -> Response:
-    """Answer with a sep+xml Error; the words go to our log, the code to the peer."""
-    del error
+class Malformed(PeerError):
+    """A document that is not what is needed here, as opposed to one with values that cannot be taken."""
+
+
+_REFUSALS: tuple[tuple[type[TierlineError], int, int], ...] = (
+    (TooMany, 403, RESOURCE_LIMIT),
+    (Malformed, 400, INVALID_FORMAT),
+    (PeerError, 400, INVALID_VALUE),
+    (Conflict, 409, INVALID_VALUE),
+    (Forbidden, 403, INVALID_VALUE),
+)
+"""Status and reasonCode of what is refused; the first that fits counts."""
+
+
+def refusal(status: int, reason: int) -> Response:
+    """Answer with a sep+xml Error: the words go to our log, the code to the peer."""
     return Response(status=status, body=render(exchange.Error(reason_code=reason)))
 
 
-def _without_readings(mirror: metering.MirrorUsagePoint) -> metering.MirrorUsagePoint:
-    return _with_meters(
-        mirror,
-        tuple(
-            metering.MirrorMeterReading(mrid=meter.mrid, description=meter.description, reading_type=meter.reading_type)
-            for meter in mirror.mirror_meter_readings
-        ),
-    )
-
-
-def _with_meters(
-    mirror: metering.MirrorUsagePoint, meters: tuple[metering.MirrorMeterReading, ...]
-) -> metering.MirrorUsagePoint:
-    return metering.MirrorUsagePoint(
-        mrid=mirror.mrid,
-        description=mirror.description,
-        version=mirror.version,
-        role_flags=mirror.role_flags,
-        service_category_kind=mirror.service_category_kind,
-        status=mirror.status,
-        device_lfdi=mirror.device_lfdi,
-        mirror_meter_readings=meters,
-    )
+def _parsed(body: bytes, kind: type[V]) -> V:
+    try:
+        return parse(body, kind)
+    except PeerError as error:
+        raise Malformed(str(error)) from error
 
 
 def _accepts(accept: str) -> bool:
-    return not accept or "*/*" in accept or any(kind in accept for kind in _XML) or "application/*" in accept
+    wanted = accept.lower()
+    return not wanted or "*/*" in wanted or any(kind in wanted for kind in _XML) or "application/*" in wanted
 
 
 def _is_xml(content_type: str) -> bool:

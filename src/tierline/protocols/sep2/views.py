@@ -10,10 +10,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from tierline.engine.serving_status import listed_until, next_boundary, served_status
+import structlog
+
+from tierline.engine.serving_status import earliest_start, listed_until, next_boundary, served_status
 from tierline.model.control import EventStatus
+from tierline.model.errors import Unsupported
 from tierline.model.identity import Lfdi, Mrid, der_id, sfdi_of
 from tierline.model.records import DerInfoKind
 from tierline.protocols.sep2.codec import parse, render, render_fragment, render_list
@@ -27,6 +30,7 @@ from tierline.protocols.sep2.lists import (
 )
 from tierline.protocols.sep2.mapping.curves import write_curve
 from tierline.protocols.sep2.mapping.events import write_control, write_default
+from tierline.protocols.sep2.mapping.times import write_time
 from tierline.protocols.sep2.resources import der, devices, exchange, metering
 from tierline.protocols.sep2.resources.objects import Link, List, ListLink
 
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
     from tierline.model.records import EndDeviceRecord, MirrorUsagePointRecord, ResponseRecord
     from tierline.operations.serving.state import Served, Serving
     from tierline.protocols.sep2.resources.rows import Value
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -81,14 +87,17 @@ def info_kind(place: Place) -> DerInfoKind | None:
 
 
 def short(mrid: Mrid) -> str:
-    """Give the identifier of a program, control or curve in paths: the first 64 bits of its mRID."""
-    return der_id(int(mrid[:16], 16))
+    """Give the identifier of a program, control or curve in paths; hashed, as the mRIDs of some makers begin with zeros."""
+    return _digested(mrid)
 
 
 def response_id(mrid: Mrid, der: DerId, status: int) -> str:
     """Give the identifier of a Response in paths."""
-    digest = hashlib.sha256(f"{mrid}/{der}/{status}".encode()).digest()
-    return der_id(int.from_bytes(digest[:8], "big"))
+    return _digested(f"{mrid}/{der}/{status}")
+
+
+def _digested(name: str) -> str:
+    return der_id(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +121,35 @@ class _Event:
 
     control: Control
     status: EventStatus
+    href: str
     fragment: bytes
     document: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """One curve as it is listed."""
+
+    href: str
+    fragment: bytes
+    document: bytes
+
+
+class _Index:
+    """Finds what a path names among what is known; made anew when what is known has changed."""
+
+    def __init__(self, known: dict[Mrid, Any]) -> None:  # Any: only the keys matter
+        self._known = known
+        self._of_path: dict[str, Mrid] = {}
+        self._made_for: tuple[int, Mrid | None] = (0, None)
+
+    def find(self, wanted: str) -> Mrid | None:
+        # What is added comes last and what is removed makes it shorter, so these two tell every change.
+        state = (len(self._known), next(reversed(self._known), None))
+        if state != self._made_for:
+            self._made_for = state
+            self._of_path = {short(mrid): mrid for mrid in self._known}
+        return self._of_path.get(wanted)
 
 
 class Views:
@@ -123,9 +159,9 @@ class Views:
         self._serving = serving
         self._rates = rates
         self._kept: dict[tuple[object, ...], _Kept] = {}
-        self._programs: dict[str, Mrid] = {}
-        self._controls: dict[str, Mrid] = {}
-        self._curves: dict[str, Mrid] = {}
+        self._programs = _Index(serving.programs)
+        self._controls = _Index(serving.program_of_control)
+        self._curves = _Index(serving.program_of_curve)
 
     def body(self, href: Href, query: PageQuery, device: EndDeviceRecord, now: datetime) -> bytes | None:
         """Render what is at a place for a device; None when there is nothing for it there."""
@@ -198,16 +234,17 @@ class Views:
                 active = [event for event in self._events(served, now) if event.status is EventStatus.ACTIVE]
                 return self._list(der.DERControlList, href, query, [event.fragment for event in active])
             case Place.DEFAULT_DER_CONTROL:
-                return self._default(served, href)
+                return self._default(served, now)
             case Place.DER_CURVE_LIST:
-                return self._list(der.DERCurveList, href, query, self._curve_fragments(served, now))
+                return self._list(
+                    der.DERCurveList, href, query, [curve.fragment for curve in self._curve_list(served, now)]
+                )
             case Place.DER_CONTROL:
-                wanted = self._control_at(href)
-                found = [event for event in self._events(served, now) if event.control.mrid == wanted]
-                return found[0].document if found else None
+                wanted = str(href)
+                return next((event.document for event in self._events(served, now) if event.href == wanted), None)
             case Place.DER_CURVE:
-                record = served.curves.get(self._curve_at(href))
-                return None if record is None else render(write_curve(record.curve, record.function, str(href)))
+                wanted = str(href)
+                return next((curve.document for curve in self._curve_list(served, now) if curve.href == wanted), None)
             case _:
                 return None
 
@@ -215,66 +252,63 @@ class Views:
         serving = self._serving
         mrid: Mrid | None = None
         if href.program is not None:
-            mrid = self._find(self._programs, href.program, serving.programs)
+            mrid = self._programs.find(href.program)
         elif href.control is not None:
-            mrid = serving.program_of_control.get(self._control_at(href))
+            mrid = serving.program_of_control.get(self._controls.find(href.control) or _NOBODY)
         elif href.curve is not None:
-            mrid = serving.program_of_curve.get(self._curve_at(href))
+            mrid = serving.program_of_curve.get(self._curves.find(href.curve) or _NOBODY)
         return None if mrid is None else serving.program(mrid)
-
-    def _control_at(self, href: Href) -> Mrid:
-        return self._find(self._controls, href.control or "", self._serving.program_of_control) or _NOBODY
-
-    def _curve_at(self, href: Href) -> Mrid:
-        return self._find(self._curves, href.curve or "", self._serving.program_of_curve) or _NOBODY
-
-    @staticmethod
-    def _find(index: dict[str, Mrid], wanted: str, known: dict[Mrid, T]) -> Mrid | None:
-        """Find what a path names; the index grows with what is known and is made anew when it is behind."""
-        found = index.get(wanted)
-        if found is None and len(index) != len(known):
-            index.clear()
-            index.update((short(mrid), mrid) for mrid in known)
-            found = index.get(wanted)
-        return found
 
     def _events(self, served: Served, now: datetime) -> list[_Event]:
         """Give the events that are listed now, in standard order."""
 
+        def controls() -> list[Control]:
+            return [record.control for record in served.controls.values()]
+
         def make() -> list[_Event]:
-            controls = [record.control for record in served.controls.values()]
-            listed = [control for control in controls if listed_until(control) > now]
+            siblings = controls()
+            listed = [control for control in siblings if listed_until(control) > now]
             listed.sort(
                 key=lambda control: der_control_key(
-                    start=int(control.interval.start.timestamp()),
-                    creation_time=int(control.creation_time.timestamp()),
+                    start=write_time(control.interval.start),
+                    creation_time=write_time(control.creation_time),
                     mrid=control.mrid,
                 )
             )
-            return [self._event(control, served_status(control, controls, now)) for control in listed]
+            events = (self._event(control, siblings, now) for control in listed)
+            return [event for event in events if event is not None]
 
-        controls = [record.control for record in served.controls.values()]
         return self._keep(
             ("events", served.record.mrid),
             f"program:{served.record.mrid}",
             make,
             now,
-            lambda: next_boundary(controls, now) or _ENDLESS,
+            lambda: next_boundary(controls(), now) or _ENDLESS,
         )
 
-    def _event(self, control: Control, status: EventStatus) -> _Event:
-        resource = write_control(
-            control,
-            status,
-            href=str(Href(place=Place.DER_CONTROL, control=short(control.mrid))),
-            reply_to=str(Href(place=Place.RESPONSE_LIST, set=RESPONSES)),
-            curve_href=_curve_href,
-        )
-        return _Event(control, status, render_fragment(resource), render(resource))
+    def _event(self, control: Control, siblings: Sequence[Control], now: datetime) -> _Event | None:
+        status = served_status(control, siblings, now)
+        href = str(Href(place=Place.DER_CONTROL, control=short(control.mrid)))
+        try:
+            resource = write_control(
+                control,
+                status,
+                href=href,
+                reply_to=str(Href(place=Place.RESPONSE_LIST, set=RESPONSES)),
+                curve_href=_curve_href,
+                since=_since(control, status, siblings, now),
+            )
+        except Unsupported as error:
+            # Half an event would be carried out as if it were whole: it is not shown at all, and the others are.
+            log.error("control_not_served", mrid=control.mrid, why=str(error))  # noqa: TRY400 - the text says it all
+            return None
+        return _Event(control, status, href, render_fragment(resource), render(resource))
 
     def _program(self, served: Served, now: datetime) -> tuple[bytes, bytes]:
         mrid = served.record.mrid
         events = self._events(served, now)
+        until = self._kept["events", mrid].until
+        curves, default = self._curve_list(served, now), self._default(served, now)
 
         def make() -> tuple[bytes, bytes]:
             at = short(mrid)
@@ -285,42 +319,44 @@ class Views:
                 description=served.record.description,
                 active_der_control_list_link=_list_link(Place.ACTIVE_DER_CONTROL_LIST, at, active),
                 default_der_control_link=None
-                if served.default is None
+                if default is None
                 else Link(href=str(Href(place=Place.DEFAULT_DER_CONTROL, program=at))),
                 der_control_list_link=_list_link(Place.DER_CONTROL_LIST, at, len(events)),
-                der_curve_list_link=_list_link(Place.DER_CURVE_LIST, at, len(served.curves)),
+                der_curve_list_link=_list_link(Place.DER_CURVE_LIST, at, len(curves)),
                 primacy=served.record.primacy,
             )
             return render_fragment(resource), render(resource)
 
-        return self._keep(
-            ("program", mrid),
-            f"program:{mrid}",
-            make,
-            now,
-            lambda: self._kept["events", mrid].until,
-        )
+        return self._keep(("program", mrid), f"program:{mrid}", make, now, lambda: until)
 
-    def _default(self, served: Served, href: Href) -> bytes | None:
-        if served.default is None:
+    def _default(self, served: Served, now: datetime) -> bytes | None:
+        record, mrid = served.default, served.record.mrid
+        if record is None:
             return None
-        return render(write_default(served.default.default, href=str(href), curve_href=_curve_href))
+        href = str(Href(place=Place.DEFAULT_DER_CONTROL, program=short(mrid)))
 
-    def _curve_fragments(self, served: Served, now: datetime) -> list[bytes]:
-        def make() -> list[bytes]:
-            found = [
-                (
-                    der_curve_key(
-                        creation_time=0
-                        if record.curve.creation_time is None
-                        else int(record.curve.creation_time.timestamp()),
-                        mrid=record.mrid,
-                    ),
-                    render_fragment(write_curve(record.curve, record.function, _curve_href(record.curve))),
-                )
-                for record in served.curves.values()
-            ]
-            return [fragment for _, fragment in sorted(found)]
+        def make() -> bytes | None:
+            try:
+                return render(write_default(record.default, href=href, curve_href=_curve_href))
+            except Unsupported as error:
+                log.error("default_not_served", mrid=record.default.mrid, why=str(error))  # noqa: TRY400 - as above
+                return None
+
+        return self._keep(("default", mrid), f"program:{mrid}", make, now)
+
+    def _curve_list(self, served: Served, now: datetime) -> list[_Curve]:
+        def make() -> list[_Curve]:
+            found = []
+            for record in served.curves.values():
+                href = _curve_href(record.curve)
+                try:
+                    resource = write_curve(record.curve, record.function, href)
+                except Unsupported as error:
+                    log.error("curve_not_served", mrid=record.mrid, why=str(error))  # noqa: TRY400 - as above
+                    continue
+                key = der_curve_key(creation_time=resource.creation_time, mrid=record.mrid)
+                found.append((key, _Curve(href, render_fragment(resource), render(resource))))
+            return [curve for _, curve in sorted(found, key=lambda pair: pair[0])]
 
         return self._keep(("curves", served.record.mrid), f"program:{served.record.mrid}", make, now)
 
@@ -341,7 +377,7 @@ class Views:
         )
 
     def _time(self, now: datetime) -> bytes:
-        seconds = int(now.timestamp())
+        seconds = write_time(now)
         return render(
             devices.Time(
                 href=str(Href(place=Place.TIME)),
@@ -368,13 +404,15 @@ class Views:
                 device_information_link=Link(href=str(Href(place=Place.DEVICE_INFORMATION, der=der_id_))),
                 lfdi=lfdi,
                 sfdi=sfdi_of(lfdi),
-                changed_time=int(device.changed_at.timestamp()),
+                changed_time=write_time(device.changed_at),
                 enabled=device.enabled,
                 function_set_assignments_list_link=ListLink(
                     href=str(Href(place=Place.FUNCTION_SET_ASSIGNMENTS_LIST, der=der_id_)), all=1
                 ),
                 post_rate=self._rates.post_s,
-                registration_link=Link(href=str(Href(place=Place.REGISTRATION, der=der_id_))),
+                registration_link=None
+                if device.pin is None
+                else Link(href=str(Href(place=Place.REGISTRATION, der=der_id_))),
             )
             return render_fragment(resource), render(resource)
 
@@ -384,9 +422,7 @@ class Views:
         if device.pin is None:
             return None
         return render(
-            devices.Registration(
-                href=str(href), date_time_registered=int(device.registered_at.timestamp()), pin=device.pin
-            )
+            devices.Registration(href=str(href), date_time_registered=write_time(device.registered_at), pin=device.pin)
         )
 
     def _assignments(self, device: EndDeviceRecord, now: datetime) -> tuple[bytes, bytes]:
@@ -472,7 +508,7 @@ class Views:
         return sorted(
             own,
             key=lambda record: response_key(
-                created_date_time=int(record.created_at.timestamp()), end_device_lfdi=record.lfdi or ""
+                created_date_time=write_time(record.created_at), end_device_lfdi=record.lfdi or ""
             ),
         )
 
@@ -485,7 +521,7 @@ class Views:
                     response=response_id(record.mrid, record.der_id, record.status),
                 )
             ),
-            created_date_time=int(record.created_at.timestamp()),
+            created_date_time=write_time(record.created_at),
             end_device_lfdi=record.lfdi or _NO_LFDI,
             status=record.status.value,
             subject=record.mrid,
@@ -516,9 +552,9 @@ class Views:
         version = self._serving.versions[shard]
         kept = self._kept.get(key)
         if kept is None or kept.version != version or kept.until <= now:
+            kept = _Kept(version, _ENDLESS if until is None else until(), make())
             if len(self._kept) >= _CACHE_LIMIT:
                 self._kept.clear()
-            kept = _Kept(version, _ENDLESS if until is None else until(), make())
             self._kept[key] = kept
         value: T = kept.value  # type: ignore[assignment]  # every key is made by one function only
         return value
@@ -526,6 +562,17 @@ class Views:
 
 def _is_after(event: _Event, query: PageQuery) -> bool:
     return query.after is None or event.control.interval.start.timestamp() > query.after
+
+
+def _since(control: Control, status: EventStatus, siblings: Sequence[Control], now: datetime) -> datetime | None:
+    """Say since when an event has a status that time gave it; None when it was created with it or was given it."""
+    if status is control.status:
+        return None
+    if status is EventStatus.ACTIVE:
+        return earliest_start(control)
+    # Superseded: since the first start at which it was.
+    times = sorted(start for other in siblings if (start := earliest_start(other)) <= now)
+    return next(time for time in times if served_status(control, siblings, time) is status)
 
 
 def _curve_href(curve: Curve) -> str:

@@ -1,4 +1,4 @@
-"""Mirror a DER's meter: one MirrorUsagePoint, one MirrorMeterReading per point.
+"""Mirror a DER's meter: one MirrorUsagePoint, one MirrorMeterReading per series.
 
 Source: IEEE 2030.5-2018 10.11.3; CSIP 2.1 P41, P42.
 """
@@ -7,28 +7,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tierline.model.errors import Forbidden
-from tierline.protocols.sep2.client import get, post
+import msgspec
+
+from tierline.model.errors import Forbidden, PeerError
+from tierline.protocols.sep2.client import follow_list, get, post
 from tierline.protocols.sep2.codec import render
-from tierline.protocols.sep2.mapping.telemetry import (
-    BY_POINT,
-    MIRRORED_DER,
-    mirror_mrid,
-    reading_type,
-    write_readings,
-)
-from tierline.protocols.sep2.resources import metering
+from tierline.protocols.sep2.mapping.telemetry import BY_POINT, MIRRORED_DER, Series, mirror_mrid, write_readings
+from tierline.protocols.sep2.resources import metering, objects
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from tierline.model.identity import Lfdi
     from tierline.model.telemetry import Reading
     from tierline.protocols.sep2.client import Steps
     from tierline.protocols.sep2.resources.objects import Link
 
+PER_POST = 200
+"""Readings in one message: far below what a server takes at once."""
 
-def create_mirror(link: Link | None, lfdi: Lfdi, points: Sequence[str], pen: int) -> Steps[metering.MirrorUsagePoint]:
+
+def series_of(readings: Iterable[Reading]) -> dict[Series, list[Reading]]:
+    """Sort readings into their series, each in order of time; points that cannot be mirrored are left out."""
+    found: dict[Series, list[Reading]] = {}
+    for reading in sorted(readings, key=lambda reading: reading.time):
+        if reading.point in BY_POINT:
+            found.setdefault(Series.of(reading), []).append(reading)
+    return found
+
+
+def create_mirror(
+    link: Link | None, lfdi: Lfdi, series: Iterable[Series], pen: int
+) -> Steps[metering.MirrorUsagePoint]:
     """Create the mirror, or find it again: its mRID is the same after every restart. Gives it as the server keeps it.
 
     Raises: Forbidden when the server offers no mirror metering; LinkError, PeerError.
@@ -43,23 +53,36 @@ def create_mirror(link: Link | None, lfdi: Lfdi, points: Sequence[str], pen: int
         status=1,
         device_lfdi=lfdi,
         mirror_meter_readings=tuple(
-            metering.MirrorMeterReading(mrid=mirror_mrid(lfdi, point, pen), reading_type=reading_type(point, 0))
-            for point in points
+            metering.MirrorMeterReading(mrid=mirror_mrid(lfdi, one.name, pen), reading_type=one.type)
+            for one in sorted(series)
         ),
     )
     answer = yield from post(link.href, render(mirror))
-    return (yield from get(answer.location, metering.MirrorUsagePoint))
+    if not answer.location:
+        return (yield from _find(link, mirror))
+    try:
+        kept = yield from get(answer.location, metering.MirrorUsagePoint)
+    except (Forbidden, PeerError):
+        # Reading it is optional for a server (IEEE 2030.5-2018 annex A): its postRate stays unknown then.
+        kept = mirror
+    # Where it was made is where it is, whatever it says of itself.
+    return msgspec.structs.replace(kept, href=answer.location)
+
+
+def _find(link: Link, mirror: metering.MirrorUsagePoint) -> Steps[metering.MirrorUsagePoint]:
+    """Find a mirror of ours that the server knew before and does not say where."""
+    listed = yield from follow_list(objects.Link(href=link.href), metering.MirrorUsagePointList)
+    for one in listed:
+        if isinstance(one, metering.MirrorUsagePoint) and one.mrid == mirror.mrid and one.href:
+            return one
+    raise PeerError("the server took the MirrorUsagePoint and does not say where it is", path="Location")
 
 
 def post_readings(href: str, lfdi: Lfdi, readings: Sequence[Reading], pen: int) -> Steps[None]:
-    """Post readings, point by point, each in order of time.
+    """Post readings, series by series, each in order of time.
 
     Raises: Forbidden when the server has forgotten the mirror; LinkError, PeerError.
     """
-    by_point: dict[str, list[Reading]] = {}
-    for reading in readings:
-        if reading.point in BY_POINT:
-            by_point.setdefault(reading.point, []).append(reading)
-    for point, own in by_point.items():
-        own.sort(key=lambda reading: reading.time)
-        yield from post(href, render(write_readings(lfdi, point, own, pen)))
+    for own in series_of(readings).values():
+        for start in range(0, len(own), PER_POST):
+            yield from post(href, render(write_readings(lfdi, own[start : start + PER_POST], pen)))

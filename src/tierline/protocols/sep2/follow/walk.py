@@ -5,24 +5,26 @@ Source: IEEE 2030.5-2018 9.3, 10.10; CSIP 2.1 P25.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tierline.model.control import Provenance
 from tierline.model.errors import Forbidden, PeerError
 from tierline.model.identity import sfdi_of
 from tierline.model.programs import Program, ProgramsSeen
-from tierline.protocols.sep2.client import Ask, follow_list, get, read
+from tierline.protocols.sep2.client import Ask, follow_list, get, read, read_list
 from tierline.protocols.sep2.mapping.curves import curve_type_of, read_curve
 from tierline.protocols.sep2.mapping.events import read_control, read_default_control
 from tierline.protocols.sep2.mapping.functions import MODES
 from tierline.protocols.sep2.resources import der, devices
 
 if TYPE_CHECKING:
-    from tierline.model.control import Control, Curve
+    from collections.abc import Mapping
+
     from tierline.model.identity import ChannelId, Lfdi, Mrid, PartyId
     from tierline.protocols.sep2.client import Steps
     from tierline.protocols.sep2.resources.objects import Link
+    from tierline.protocols.sep2.resources.rows import Value
 
 DEFAULT_POLL_S = 900
 """pollRate when a server states none. Source: IEEE 2030.5-2018, pollRate."""
@@ -75,16 +77,19 @@ def walk(entry: Entry) -> Steps[Tree]:
         raise PeerError("DeviceCapability has no EndDeviceListLink", path="DeviceCapability")
     # Time is asked for by itself, not as part of a list: the answer's own times bound the offset.
     offset_s = yield from _clock_offset(dcap.time_link)
-    own = yield from _own_device(entry, dcap.end_device_list_link)
+    listed = yield from read_list(dcap.end_device_list_link, devices.EndDeviceList)
+    own = _own_device(entry, listed.items)
     yield from _check_pin(entry, own)
-    assignments = yield from follow_list(own.function_set_assignments_list_link, devices.FunctionSetAssignmentsList)
+    assignments = yield from read_list(own.function_set_assignments_list_link, devices.FunctionSetAssignmentsList)
     found: dict[Mrid, der.DERProgram] = {}
-    polls = [dcap.poll_rate]
-    for assignment in assignments:
+    # One poll is one walk of everything, so the list that changes fastest sets the pace.
+    polls = [dcap.poll_rate, listed.poll_s, assignments.poll_s]
+    for assignment in assignments.items:
         if not isinstance(assignment, devices.FunctionSetAssignments):
             continue
-        programs = yield from follow_list(assignment.der_program_list_link, der.DERProgramList)
-        for program in programs:
+        programs = yield from read_list(assignment.der_program_list_link, der.DERProgramList)
+        polls.append(programs.poll_s)
+        for program in programs.items:
             if isinstance(program, der.DERProgram):
                 # A program reached through two assignments is one program.
                 found.setdefault(program.mrid, program)
@@ -121,12 +126,13 @@ def _clock_offset(link: Link | None) -> Steps[float]:
     return 0.0 if early <= 0.0 <= late else (early + late) / 2
 
 
-def _own_device(entry: Entry, link: Link) -> Steps[devices.EndDevice]:
-    listed = yield from follow_list(link, devices.EndDeviceList)
+def _own_device(entry: Entry, listed: tuple[Value, ...]) -> devices.EndDevice:
     for device in listed:
         if isinstance(device, devices.EndDevice) and (
             device.lfdi == entry.lfdi or (device.lfdi is None and device.sfdi == sfdi_of(entry.lfdi))
         ):
+            if device.enabled is False:
+                raise Forbidden(f"the server {entry.server} has disabled LFDI {entry.lfdi}; ask its operator why")
             return device
     raise Forbidden(
         f"the server {entry.server} does not list LFDI {entry.lfdi}; "
@@ -148,44 +154,56 @@ def _check_pin(entry: Entry, own: devices.EndDevice) -> Steps[None]:
 def _program(
     program: der.DERProgram, provenance: Provenance, reply_to: dict[Mrid, str], hrefs: dict[Mrid, str]
 ) -> Steps[Program]:
-    events = yield from follow_list(program.der_control_list_link, der.DERControlList)
+    listed = yield from follow_list(program.der_control_list_link, der.DERControlList)
+    events = [event for event in listed if isinstance(event, der.DERControl)]
     default = None
     if program.default_der_control_link is not None:
         default = yield from get(program.default_der_control_link.href, der.DefaultDERControl)
-    curves: dict[str, Curve] = {}
-    bases = [event.der_control_base for event in events if isinstance(event, der.DERControl)]
+    bases = [event.der_control_base for event in events]
     bases += [default.der_control_base] if default is not None else []
-    if any(_curve_links(base) for base in bases):
-        yield from _read_curves(program, bases, curves)
-    controls: list[Control] = []
+    curves = yield from _read_curves(program, {href for base in bases for href, _ in _curve_links(base)})
+    canonical = {href: read_curve(curve) for href, curve in curves.items()}
+    controls = []
     for event in events:
-        if isinstance(event, der.DERControl):
-            controls.append(read_control(event, curves.get, provenance))
-            if event.reply_to is not None:
-                reply_to[event.mrid] = event.reply_to
-            if event.href is not None:
-                hrefs[event.mrid] = event.href
+        control = read_control(event, canonical.get, provenance)
+        wrong = _wrong_curve(event.der_control_base, curves)
+        controls.append(replace(control, invalid=wrong) if wrong else control)
+        if event.reply_to is not None:
+            reply_to[event.mrid] = event.reply_to
+        if event.href is not None:
+            hrefs[event.mrid] = event.href
+    if default is not None and (wrong := _wrong_curve(default.der_control_base, curves)):
+        raise PeerError(f"the default of program {program.mrid} cannot be carried out: {wrong}")
     return Program(
         mrid=program.mrid,
         primacy=program.primacy,
         controls=tuple(controls),
-        default=None if default is None else read_default_control(default, curves.get, provenance),
+        default=None if default is None else read_default_control(default, canonical.get, provenance),
         description=program.description or "",
     )
 
 
-def _read_curves(program: der.DERProgram, bases: list[der.DERControlBase], curves: dict[str, Curve]) -> Steps[None]:
+def _read_curves(program: der.DERProgram, wanted: set[str]) -> Steps[dict[str, der.DERCurve]]:
+    """Read the curves that are linked: those of the program's list, and by themselves what is not in it."""
+    if not wanted:
+        return {}
     listed = yield from follow_list(program.der_curve_list_link, der.DERCurveList)
-    for curve in listed:
-        if isinstance(curve, der.DERCurve) and curve.href is not None:
-            curves[curve.href] = read_curve(curve)
-    for base in bases:
-        for href, function in _curve_links(base):
-            if href not in curves:
-                single = yield from get(href, der.DERCurve)
-                if single.curve_type != curve_type_of(function):
-                    raise PeerError(f"the curve at {href} has type {single.curve_type}, not that of {function}")
-                curves[href] = read_curve(single)
+    curves = {
+        curve.href: curve
+        for curve in listed
+        if isinstance(curve, der.DERCurve) and curve.href is not None and curve.href in wanted
+    }
+    for href in sorted(wanted - curves.keys()):
+        curves[href] = yield from get(href, der.DERCurve)
+    return curves
+
+
+def _wrong_curve(base: der.DERControlBase, curves: Mapping[str, der.DERCurve]) -> str:
+    """Say which curve is not of the type of the function it is linked for; empty when all are right."""
+    for href, function in _curve_links(base):
+        if curves[href].curve_type != curve_type_of(function):
+            return f"the curve at {href} has type {curves[href].curve_type}, not that of {function}"
+    return ""
 
 
 def _curve_links(base: der.DERControlBase) -> list[tuple[str, str]]:

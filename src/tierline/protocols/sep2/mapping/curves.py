@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tierline.model.control import Curve, CurvePoint, Reference
-from tierline.model.errors import PeerError
+from tierline.model.errors import PeerError, Unsupported
 from tierline.protocols.sep2.mapping.functions import BY_FUNCTION
-from tierline.protocols.sep2.mapping.numbers import common_power, from_scale, to_scale
+from tierline.protocols.sep2.mapping.numbers import bounded, common_power, from_scale, to_scale
+from tierline.protocols.sep2.mapping.times import read_time, write_time
 from tierline.protocols.sep2.resources.der import CurveData, DERCurve
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
 _INT32 = 2**31
+_POINTS = 10
+"""CurveData of a DERCurve."""
 
 
 def write_curve(curve: Curve, function: str, href: str) -> DERCurve:
-    """Write a curve of a function."""
-    mode = BY_FUNCTION[function]
+    """Write a curve of a function.
+
+    Raises: Unsupported when the function is no curve of 2030.5, or a value does not fit its element.
+    """
+    curve_type = curve_type_of(function)
+    if curve_type is None:
+        raise Unsupported(f"IEEE 2030.5 has no curve for {function}")
+    if not 1 <= len(curve.points) <= _POINTS:
+        raise Unsupported(f"a DERCurve has 1 to {_POINTS} points, this one {len(curve.points)}")
     x_power = common_power([point.x for point in curve.points], low=-_INT32, high=_INT32 - 1)
     y_power = common_power([point.y for point in curve.points], low=-_INT32, high=_INT32 - 1)
     created = curve.creation_time
@@ -27,17 +36,19 @@ def write_curve(curve: Curve, function: str, href: str) -> DERCurve:
         href=href,
         mrid=curve.mrid,
         autonomous_v_ref_enable=True if curve.autonomous_v_ref else None,
-        autonomous_v_ref_time_constant=_hundredths(curve.autonomous_v_ref_time_constant_s),
-        creation_time=0 if created is None else int(created.timestamp()),
+        autonomous_v_ref_time_constant=_hundredths(
+            curve.autonomous_v_ref_time_constant_s, 32, "autonomousVRefTimeConstant"
+        ),
+        creation_time=0 if created is None else write_time(created),
         curve_data=tuple(
             CurveData(excitation=point.absorbing, xvalue=to_scale(point.x, x_power), yvalue=to_scale(point.y, y_power))
             for point in curve.points
         ),
-        curve_type=mode.curve_type or 0,
-        open_loop_tms=_hundredths(curve.open_loop_s),
-        ramp_dec_tms=_hundredths(curve.ramp_decrease_pct_per_s),
-        ramp_inc_tms=_hundredths(curve.ramp_increase_pct_per_s),
-        v_ref=_hundredths(curve.v_ref_pct),
+        curve_type=curve_type,
+        open_loop_tms=_hundredths(curve.open_loop_s, 16, "openLoopTms"),
+        ramp_dec_tms=_hundredths(curve.ramp_decrease_pct_per_s, 16, "rampDecTms"),
+        ramp_inc_tms=_hundredths(curve.ramp_increase_pct_per_s, 16, "rampIncTms"),
+        v_ref=_hundredths(curve.v_ref_pct, 16, "vRef"),
         x_multiplier=x_power,
         y_multiplier=y_power,
         y_ref_type=curve.y_reference.value,
@@ -64,13 +75,13 @@ def read_curve(curve: DERCurve) -> Curve:
             for point in curve.curve_data
         ),
         y_reference=reference,
-        open_loop_s=_seconds(curve.open_loop_tms),
-        ramp_decrease_pct_per_s=_seconds(curve.ramp_dec_tms),
-        ramp_increase_pct_per_s=_seconds(curve.ramp_inc_tms),
-        v_ref_pct=_seconds(curve.v_ref),
+        open_loop_s=_from_hundredths(curve.open_loop_tms),
+        ramp_decrease_pct_per_s=_from_hundredths(curve.ramp_dec_tms),
+        ramp_increase_pct_per_s=_from_hundredths(curve.ramp_inc_tms),
+        v_ref_pct=_from_hundredths(curve.v_ref),
         autonomous_v_ref=bool(curve.autonomous_v_ref_enable),
-        autonomous_v_ref_time_constant_s=_seconds(curve.autonomous_v_ref_time_constant),
-        creation_time=datetime.fromtimestamp(curve.creation_time, UTC),
+        autonomous_v_ref_time_constant_s=_from_hundredths(curve.autonomous_v_ref_time_constant),
+        creation_time=read_time(curve.creation_time, "DERCurve/creationTime"),
     )
 
 
@@ -80,9 +91,9 @@ def curve_type_of(function: str) -> int | None:
     return None if mode is None else mode.curve_type
 
 
-def _hundredths(value: Decimal | None) -> int | None:
-    return None if value is None else to_scale(value, -2)
+def _hundredths(value: Decimal | None, bits: int, element: str) -> int | None:
+    return None if value is None else bounded(value, -2, 0, 2**bits - 1, element)
 
 
-def _seconds(number: int | None) -> Decimal | None:
+def _from_hundredths(number: int | None) -> Decimal | None:
     return None if number is None else from_scale(number, -2)

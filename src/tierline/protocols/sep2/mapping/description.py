@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from tierline.model.errors import PeerError
 from tierline.protocols.sep2.mapping.functions import modes_bitmap
 from tierline.protocols.sep2.mapping.numbers import fitted
 from tierline.protocols.sep2.resources import der, devices, objects
@@ -35,7 +36,11 @@ _CODES = ("rtg_normal_category", "rtg_abnormal_category")
 
 
 def write_capability(facts: DeviceFacts, href: str | None = None) -> der.DERCapability:
-    """Write the nameplate."""
+    """Write the nameplate.
+
+    Raises: PeerError when the device states no active power rating, which the standard requires.
+    """
+    _require(facts)
     elements: dict[str, Any] = _quantities(_RATINGS, facts.nameplate)  # Any: one wire type per element
     elements |= {name: int(facts.nameplate[name]) for name in _CODES if name in facts.nameplate}
     return der.DERCapability(
@@ -47,7 +52,11 @@ def write_capability(facts: DeviceFacts, href: str | None = None) -> der.DERCapa
 
 
 def write_settings(facts: DeviceFacts, updated: int, href: str | None = None) -> der.DERSettings:
-    """Write the settings; what is not set apart from the nameplate is left to it."""
+    """Write the settings; what is not set apart from the nameplate is left to it.
+
+    Raises: PeerError when the device states no active power rating, which the standard requires.
+    """
+    _require(facts)
     values = {name.replace("rtg_", "set_", 1): value for name, value in facts.nameplate.items()} | dict(facts.settings)
     elements: dict[str, Any] = _quantities(_SETTINGS, values)  # Any: one wire type per element
     return der.DERSettings(
@@ -125,6 +134,13 @@ def read_status(status: der.DERStatus) -> dict[str, int]:
     if status.alarm_status is not None:
         found["alarm_status"] = status.alarm_status
     return found
+
+
+def _require(facts: DeviceFacts) -> None:
+    if "rtg_max_w" not in facts.nameplate:
+        raise PeerError(
+            f"the device {facts.model} states no rtg_max_w; DERCapability cannot do without", path="rtgMaxW"
+        )
 
 
 def _quantities(kinds: Mapping[str, type[Value]], values: Mapping[str, Decimal | int]) -> dict[str, Value]:

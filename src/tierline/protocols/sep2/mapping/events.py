@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tierline.model.control import Control, EventStatus, Interval, ResponseRequired
-from tierline.model.errors import PeerError
 from tierline.model.programs import DefaultControl
 from tierline.protocols.sep2.mapping.functions import (
     BY_FUNCTION,
@@ -16,37 +14,49 @@ from tierline.protocols.sep2.mapping.functions import (
     write_settings,
 )
 from tierline.protocols.sep2.mapping.numbers import from_scale
+from tierline.protocols.sep2.mapping.times import read_time, write_time
 from tierline.protocols.sep2.resources import der
 from tierline.protocols.sep2.resources.objects import DateTimeInterval
+from tierline.protocols.sep2.resources.rows import Edition
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from tierline.model.control import Provenance
     from tierline.protocols.sep2.mapping.functions import CurveAt, CurveHref
 
 
 def write_control(
-    control: Control, status: EventStatus, *, href: str, reply_to: str, curve_href: CurveHref
+    control: Control,
+    status: EventStatus,
+    *,
+    href: str,
+    reply_to: str,
+    curve_href: CurveHref,
+    since: datetime | None = None,
+    edition: Edition = Edition.IEEE_2018,
 ) -> der.DERControl:
-    """Write an event with the status it has now."""
-    changed = control.status_time or control.creation_time
-    if status in {EventStatus.ACTIVE, EventStatus.SUPERSEDED} and status is not control.status:
-        changed = max(changed, control.interval.start)
+    """Write an event with the status it has now, and since when it has it; by itself, since it was created or last changed.
+
+    Raises: Unsupported for what 2030.5 has no element for, or a value that does not fit its element.
+    """
+    changed = since or control.status_time or control.creation_time
     return der.DERControl(
         href=href,
         reply_to=reply_to,
         response_required=int(control.response_required),
         mrid=control.mrid,
         description=control.description or None,
-        creation_time=int(control.creation_time.timestamp()),
+        creation_time=write_time(control.creation_time),
         event_status=der.EventStatus(
             current_status=status.value,
-            date_time=int(changed.timestamp()),
+            date_time=write_time(changed),
             potentially_superseded=control.potentially_superseded,
         ),
-        interval=DateTimeInterval(duration=control.interval.duration_s, start=int(control.interval.start.timestamp())),
+        interval=DateTimeInterval(duration=control.interval.duration_s, start=write_time(control.interval.start)),
         randomize_duration=control.randomize_duration_s or None,
         randomize_start=control.randomize_start_s or None,
-        der_control_base=write_base(control.setpoints, curve_href, ramp_time_s=control.ramp_time_s),
+        der_control_base=write_base(control.setpoints, curve_href, ramp_time_s=control.ramp_time_s, edition=edition),
         device_category=control.device_category or None,
     )
 
@@ -54,7 +64,7 @@ def write_control(
 def read_control(event: der.DERControl, curve_at: CurveAt, provenance: Provenance | None = None) -> Control:
     """Read an event; what cannot be carried out is marked invalid, for the DER to answer.
 
-    Raises: PeerError when a linked curve could not be had (the walk is not complete then).
+    Raises: PeerError when a linked curve could not be had (the walk is not complete then), or for a time of no era.
     """
     base = event.der_control_base
     invalid = ""
@@ -70,15 +80,17 @@ def read_control(event: der.DERControl, curve_at: CurveAt, provenance: Provenanc
             invalid = f"{curve_link.element} has no points"
     return Control(
         mrid=event.mrid,
-        creation_time=_time(event.creation_time),
-        interval=Interval(start=_time(event.interval.start), duration_s=event.interval.duration),
+        creation_time=read_time(event.creation_time, "DERControl/creationTime"),
+        interval=Interval(
+            start=read_time(event.interval.start, "DERControl/interval/start"), duration_s=event.interval.duration
+        ),
         setpoints=read_base(base, curve_at),
         randomize_start_s=event.randomize_start or 0,
         randomize_duration_s=event.randomize_duration or 0,
         ramp_time_s=None if base.ramp_tms is None else from_scale(base.ramp_tms, -2),
         device_category=event.device_category or 0,
         status=status,
-        status_time=_time(event.event_status.date_time),
+        status_time=read_time(event.event_status.date_time, "DERControl/EventStatus/dateTime"),
         potentially_superseded=event.event_status.potentially_superseded,
         response_required=ResponseRequired(0 if event.reply_to is None else (event.response_required or 0) & 7),
         description=event.description or "",
@@ -87,13 +99,18 @@ def read_control(event: der.DERControl, curve_at: CurveAt, provenance: Provenanc
     )
 
 
-def write_default(default: DefaultControl, *, href: str, curve_href: CurveHref) -> der.DefaultDERControl:
-    """Write a default."""
+def write_default(
+    default: DefaultControl, *, href: str, curve_href: CurveHref, edition: Edition = Edition.IEEE_2018
+) -> der.DefaultDERControl:
+    """Write a default.
+
+    Raises: Unsupported for what 2030.5 has no element for, or a value that does not fit its element.
+    """
     return der.DefaultDERControl(
         href=href,
         mrid=default.mrid,
         description=default.description or None,
-        der_control_base=write_base(default.setpoints, curve_href),
+        der_control_base=write_base(default.setpoints, curve_href, edition=edition),
         **write_settings(default.setpoints),
     )
 
@@ -111,10 +128,3 @@ def read_default_control(
         description=default.description or "",
         provenance=provenance,
     )
-
-
-def _time(seconds: int) -> datetime:
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError) as error:
-        raise PeerError(f"{seconds} is not a time of this era", path="TimeType") from error

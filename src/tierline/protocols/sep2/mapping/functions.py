@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from tierline.model import control as model
 from tierline.model.errors import PeerError, Unsupported
-from tierline.protocols.sep2.mapping.numbers import fitted, from_scale, to_scale
+from tierline.protocols.sep2.mapping.numbers import bounded, fitted, from_scale
 from tierline.protocols.sep2.resources import objects
 from tierline.protocols.sep2.resources.der import DefaultDERControl, DERControlBase, FreqDroopType
+from tierline.protocols.sep2.resources.rows import Edition, Element, Integer, Value, includes, rows_of
 
 if TYPE_CHECKING:
     import msgspec
@@ -131,6 +132,7 @@ MAPPING: Mapping[str, str] = {mode.function: mode.element for mode in MODES} | {
 
 BY_FUNCTION = {mode.function: mode for mode in MODES}
 _SETTING_OF = {setting.function: setting for setting in SETTINGS}
+_SINCE = {row.field: row.mark.since for row in rows_of(DERControlBase) if isinstance(row.mark, Element)}
 
 
 def modes_bitmap(functions: frozenset[str]) -> int:
@@ -144,22 +146,26 @@ def functions_of_bitmap(bitmap: int) -> frozenset[str]:
 
 
 def write_base(
-    setpoints: model.Setpoints, curve_href: CurveHref, *, ramp_time_s: Decimal | None = None
+    setpoints: model.Setpoints,
+    curve_href: CurveHref,
+    *,
+    ramp_time_s: Decimal | None = None,
+    edition: Edition = Edition.IEEE_2018,
 ) -> DERControlBase:
     """Write setpoints as a DERControlBase; settings of a default are not part of it.
 
-    Raises: Unsupported for a function that 2030.5 has no element for.
+    Raises: Unsupported for a function that the edition has no element for, or a value that does not fit its element.
     """
     elements: dict[str, Any] = {}  # Any: one wire type per form
     for name, value in setpoints.items():
         if name in _SETTING_OF:
             continue
         mode = BY_FUNCTION.get(name)
-        if mode is None:
-            raise Unsupported(f"IEEE 2030.5 has no element for {name}")
-        elements[mode.attribute] = _write(mode.form, value, curve_href)
+        if mode is None or not includes(edition, _SINCE[mode.attribute]):
+            raise Unsupported(f"IEEE 2030.5 (edition {edition}) has no element for {name}")
+        elements[mode.attribute] = _write(mode, value, curve_href)
     if ramp_time_s is not None:
-        elements["ramp_tms"] = to_scale(ramp_time_s, -2)
+        elements["ramp_tms"] = _scaled(DERControlBase, "ramp_tms", ramp_time_s, -2)
     return DERControlBase(**elements)
 
 
@@ -177,12 +183,15 @@ def read_base(base: DERControlBase, curve_at: CurveAt) -> model.Setpoints:
 
 
 def write_settings(setpoints: model.Setpoints) -> dict[str, int]:
-    """Give the setting attributes of a DefaultDERControl."""
+    """Give the setting attributes of a DefaultDERControl.
+
+    Raises: Unsupported for a value that does not fit its element.
+    """
     found = {}
     for setting in SETTINGS:
         value = setpoints.get(setting.function)
         if isinstance(value, Decimal):
-            found[setting.attribute] = to_scale(value, setting.exponent)
+            found[setting.attribute] = _scaled(DefaultDERControl, setting.attribute, value, setting.exponent)
     return found
 
 
@@ -199,12 +208,19 @@ def read_default(default: DefaultDERControl, curve_at: CurveAt) -> model.Setpoin
     return model.Setpoints.of(found)
 
 
-def _write(form: Form, value: model.Value, curve_href: CurveHref) -> bool | int | msgspec.Struct:
-    match form, value:
+def _scaled(owner: type[Value], attribute: str, value: Decimal, exponent: int) -> int:
+    """Give the integer of an element of fixed resolution, within the bounds of its row."""
+    row = next(row for row in rows_of(owner) if row.field == attribute)
+    assert isinstance(row.kind, Integer)
+    return bounded(value, exponent, row.kind.low, row.kind.high, row.name)
+
+
+def _write(mode: Mode, value: model.Value, curve_href: CurveHref) -> bool | int | msgspec.Struct:
+    match mode.form, value:
         case Form.FLAG, bool():
             return value
         case Form.PERCENT, Decimal():
-            return to_scale(value, -2)
+            return _scaled(DERControlBase, mode.attribute, value, -2)
         case Form.WATTS, Decimal():
             number, power = fitted(value, low=-(2**15), high=2**15 - 1)
             return objects.ActivePower(multiplier=power, value=number)
@@ -215,18 +231,19 @@ def _write(form: Form, value: model.Value, curve_href: CurveHref) -> bool | int 
             number, power = fitted(value.displacement, low=0, high=2**16 - 1)
             return objects.PowerFactorWithExcitation(displacement=number, excitation=value.absorbing, multiplier=power)
         case Form.FIXED_VAR, model.FixedVar():
-            return objects.FixedVar(ref_type=value.reference.value, value=to_scale(value.value_pct, -2))
+            share = _scaled(objects.FixedVar, "value", value.value_pct, -2)
+            return objects.FixedVar(ref_type=value.reference.value, value=share)
         case Form.DROOP, model.Droop():
             return FreqDroopType(
-                dbof=to_scale(value.dead_band_over_hz, -3),
-                dbuf=to_scale(value.dead_band_under_hz, -3),
-                kof=to_scale(value.slope_over, -3),
-                kuf=to_scale(value.slope_under, -3),
-                open_loop_tms=to_scale(value.open_loop_s, -2),
+                dbof=_scaled(FreqDroopType, "dbof", value.dead_band_over_hz, -3),
+                dbuf=_scaled(FreqDroopType, "dbuf", value.dead_band_under_hz, -3),
+                kof=_scaled(FreqDroopType, "kof", value.slope_over, -3),
+                kuf=_scaled(FreqDroopType, "kuf", value.slope_under, -3),
+                open_loop_tms=_scaled(FreqDroopType, "open_loop_tms", value.open_loop_s, -2),
             )
         case Form.CURVE, model.Curve():
             return objects.Link(href=curve_href(value))
-    raise Unsupported(f"{type(value).__name__} {value} is no value for a {form.name.lower()} element")
+    raise Unsupported(f"{type(value).__name__} {value} is no value for {mode.element}")
 
 
 def _read(mode: Mode, element: Any, curve_at: CurveAt) -> model.Value:  # Any: one wire type per form

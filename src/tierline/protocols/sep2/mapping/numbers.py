@@ -1,8 +1,14 @@
 """Scaled integers of the wire and exact decimals of the model."""
 
+from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final
 
 from tierline.model.errors import Unsupported
+
+_FINEST: Final = -128
+_COARSEST: Final = 127
+"""PowerOfTenMultiplierType is an Int8."""
 
 
 def to_scale(value: Decimal, exponent: int) -> int:
@@ -20,18 +26,38 @@ def fitted(value: Decimal, *, low: int, high: int) -> tuple[int, int]:
 
     Raises: Unsupported when no power of ten of the type helps.
     """
-    _, digits, exponent = value.normalize().as_tuple()
+    power = common_power([value], low=low, high=high)
+    return to_scale(value, power), power
+
+
+def common_power(values: Sequence[Decimal], *, low: int, high: int) -> int:
+    """Find the finest power of ten that any of the values needs and at which all of them fit; whole numbers need none below 1.
+
+    Raises: Unsupported when no power of ten of the type helps.
+    """
+    if low >= 0 and any(value < 0 for value in values):
+        raise Unsupported(f"{', '.join(map(str, values))} may not be negative")
+    for power in range(max(_FINEST, min(map(_exponent, values), default=0)), _COARSEST + 1):
+        if all(low <= to_scale(value, power) <= high for value in values):
+            return power
+    raise Unsupported(f"{', '.join(map(str, values))} do not fit between {low} and {high} ")
+
+
+def bounded(value: Decimal, exponent: int, low: int, high: int, what: str) -> int:
+    """Give the integer that stands for a value at a fixed power of ten.
+
+    Raises: Unsupported when it does not fit the element.
+    """
+    number = to_scale(value, exponent) if value.is_finite() else high + 1
+    if not low <= number <= high:
+        least, most = from_scale(low, exponent), from_scale(high, exponent)
+        raise Unsupported(f"{what} cannot be {value}: it goes from {least} to {most}")
+    return number
+
+
+def _exponent(value: Decimal) -> int:
+    """Give the power of ten of the last digit that is not 0; whole numbers need none below 1."""
+    exponent = value.normalize().as_tuple().exponent
     if not isinstance(exponent, int):
         raise Unsupported(f"{value} is not a number")
-    if not any(digits):
-        return 0, 0
-    for power in range(max(exponent, -128), 128):
-        number = to_scale(value, power)
-        if low <= number <= high:
-            return number, power
-    raise Unsupported(f"{value} does not fit")  # pragma: no cover - a power of 127 fits every Decimal in use
-
-
-def common_power(values: list[Decimal], *, low: int, high: int) -> int:
-    """Find one power of ten at which all values fit, the finest needed."""
-    return max((fitted(value, low=low, high=high)[1] for value in values), default=0)
+    return min(exponent, 0)

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from tierline.model.errors import PeerError
 from tierline.model.identity import DerId, Lfdi, Mrid
 from tierline.model.telemetry import Phase, Qualifier, Quality, Reading
+from tierline.protocols.sep2.mapping.times import read_time, write_time
 from tierline.protocols.sep2.resources import metering
 from tierline.protocols.sep2.resources.objects import DateTimeInterval
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ELECTRICITY = 1
 """CommodityType: electricity secondary metered."""
@@ -23,6 +27,7 @@ CUMULATIVE = 9
 FORWARD = 1
 REVERSE = 19
 """FlowDirectionType: delivered by the device, so that generation is positive."""
+VOLTS = 29
 WATT_HOURS = 72
 """UomType of energy: the only quantity that the direction of flow tells apart."""
 POWER = 37
@@ -50,14 +55,14 @@ POINT_TYPES: tuple[PointType, ...] = (
     PointType("hz", 33, None, FORWARD, 0),
     PointType("a", 5, None, FORWARD, 0),
     PointType("pf", 65, None, FORWARD, 0),
-    PointType("v_ln", 29, None, FORWARD, 0),
-    PointType("v_ll", 29, None, FORWARD, ALL_PHASES),
-    PointType("v_an", 29, None, FORWARD, Phase.AN),
-    PointType("v_bn", 29, None, FORWARD, Phase.BN),
-    PointType("v_cn", 29, None, FORWARD, Phase.CN),
-    PointType("v_ab", 29, None, FORWARD, Phase.AB),
-    PointType("v_bc", 29, None, FORWARD, Phase.BC),
-    PointType("v_ca", 29, None, FORWARD, Phase.CA),
+    PointType("v_ln", VOLTS, None, FORWARD, 0),
+    PointType("v_ll", VOLTS, None, FORWARD, ALL_PHASES),
+    PointType("v_an", VOLTS, None, FORWARD, Phase.AN),
+    PointType("v_bn", VOLTS, None, FORWARD, Phase.BN),
+    PointType("v_cn", VOLTS, None, FORWARD, Phase.CN),
+    PointType("v_ab", VOLTS, None, FORWARD, Phase.AB),
+    PointType("v_bc", VOLTS, None, FORWARD, Phase.BC),
+    PointType("v_ca", VOLTS, None, FORWARD, Phase.CA),
     PointType("w_a", 38, POWER, REVERSE, Phase.A),
     PointType("w_b", 38, POWER, REVERSE, Phase.B),
     PointType("w_c", 38, POWER, REVERSE, Phase.C),
@@ -70,25 +75,30 @@ POINT_TYPES: tuple[PointType, ...] = (
 """Every point that can be mirrored."""
 
 BY_POINT = {row.point: row for row in POINT_TYPES}
-_BY_TYPE = {(row.uom, row.phase, row.flow if row.uom == 72 else None): row.point for row in POINT_TYPES}
+_BY_TYPE = {(row.uom, row.phase, row.flow if row.uom == WATT_HOURS else None): row.point for row in POINT_TYPES} | {
+    # Some clients name the conductor alone where a voltage to neutral is meant.
+    (VOLTS, Phase.A, None): "v_an",
+    (VOLTS, Phase.B, None): "v_bn",
+    (VOLTS, Phase.C, None): "v_cn",
+}
 
 MIRRORED_DER = 0x0049
 """roleFlags: a mirror (bit 0) of a DER (bit 3) behind a submeter (bit 6)."""
 
 
-def mirror_mrid(lfdi: Lfdi, point: str, pen: int) -> Mrid:
-    """Give the mRID of a DER's mirror (empty point) or of one of its meter readings: the same after every restart."""
-    digest = hashlib.sha256(f"mup/{lfdi}/{point}".encode()).hexdigest()
+def mirror_mrid(lfdi: Lfdi, name: str, pen: int) -> Mrid:
+    """Give the mRID of a DER's mirror (empty name) or of one of its series: the same after every restart."""
+    digest = hashlib.sha256(f"mup/{lfdi}/{name}".encode()).hexdigest()
     return Mrid(f"{digest[:24].upper()}{pen:08X}")
 
 
-def reading_type(point: str, power_of_ten: int) -> metering.ReadingType:
+def reading_type(point: str, power_of_ten: int, qualifier: Qualifier = Qualifier.INSTANTANEOUS) -> metering.ReadingType:
     """Describe a point."""
     row = BY_POINT[point]
     return metering.ReadingType(
         accumulation_behaviour=row.accumulation,
         commodity=ELECTRICITY,
-        data_qualifier=Qualifier.INSTANTANEOUS.value,
+        data_qualifier=qualifier.value,
         flow_direction=row.flow,
         kind=row.kind,
         phase=row.phase,
@@ -109,16 +119,39 @@ def point_of(kind: metering.ReadingType) -> str:
     return _BY_TYPE.get((kind.uom, phase, flow), f"uom_{kind.uom}_phase_{phase}")
 
 
-def write_readings(lfdi: Lfdi, point: str, readings: list[Reading], pen: int) -> metering.MirrorMeterReading:
-    """Write readings of one point as one MirrorMeterReading with one set."""
-    first = readings[0]
-    power = min(reading.power_of_ten for reading in readings)
-    start = int(first.time.timestamp())
-    end = max(int(reading.time.timestamp()) + reading.duration_s for reading in readings)
-    series = mirror_mrid(lfdi, point, pen)
-    digest = hashlib.sha256(f"{series}/{start}".encode()).hexdigest()
+@dataclass(frozen=True, slots=True, order=True)
+class Series:
+    """What one MirrorMeterReading holds: its ReadingType never changes, so another power of ten is another series."""
+
+    point: str
+    power_of_ten: int
+    qualifier: Qualifier = Qualifier.INSTANTANEOUS
+
+    @classmethod
+    def of(cls, reading: Reading) -> Series:
+        """Give the series that a reading belongs to."""
+        return cls(reading.point, reading.power_of_ten, reading.qualifier)
+
+    @property
+    def name(self) -> str:
+        """Its name among the series of one DER."""
+        return f"{self.point}/{self.power_of_ten}/{self.qualifier.value}"
+
+    @property
+    def type(self) -> metering.ReadingType:
+        """Its description on the wire."""
+        return reading_type(self.point, self.power_of_ten, self.qualifier)
+
+
+def write_readings(lfdi: Lfdi, readings: Sequence[Reading], pen: int) -> metering.MirrorMeterReading:
+    """Write the readings of one series as one MirrorMeterReading with one set, in the order they stand in."""
+    (series,) = {Series.of(reading) for reading in readings}
+    start = min(write_time(reading.time) for reading in readings)
+    end = max(write_time(reading.time) + reading.duration_s for reading in readings)
+    mrid = mirror_mrid(lfdi, series.name, pen)
+    digest = hashlib.sha256(f"{mrid}/{start}".encode()).hexdigest()
     return metering.MirrorMeterReading(
-        mrid=series,
+        mrid=mrid,
         mirror_reading_sets=(
             metering.MirrorReadingSet(
                 mrid=Mrid(f"{digest[:24].upper()}{pen:08X}"),
@@ -126,15 +159,15 @@ def write_readings(lfdi: Lfdi, point: str, readings: list[Reading], pen: int) ->
                 readings=tuple(
                     metering.Reading(
                         quality_flags=reading.quality.value,
-                        time_period=DateTimeInterval(duration=reading.duration_s, start=int(reading.time.timestamp())),
-                        value=reading.value * 10 ** (reading.power_of_ten - power),
+                        time_period=DateTimeInterval(duration=reading.duration_s, start=write_time(reading.time)),
+                        value=reading.value,
                         local_id=index,
                     )
                     for index, reading in enumerate(readings)
                 ),
             ),
         ),
-        reading_type=reading_type(point, power),
+        reading_type=series.type,
     )
 
 
@@ -163,7 +196,7 @@ def read_readings(
                     point=point,
                     value=reading.value,
                     power_of_ten=kind.power_of_ten_multiplier or 0,
-                    time=datetime.fromtimestamp(when.start, UTC),
+                    time=read_time(when.start, "MirrorMeterReading/Reading/timePeriod/start"),
                     duration_s=when.duration,
                     phase=_phase(kind.phase),
                     qualifier=_qualifier(kind.data_qualifier),
