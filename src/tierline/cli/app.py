@@ -10,6 +10,7 @@ from tierline.cli import (
     cert,
     control,
     default,
+    demo,
     device,
     explain,
     function,
@@ -18,6 +19,7 @@ from tierline.cli import (
     program,
     reading,
     run,
+    scenario,
     status,
     token,
 )
@@ -50,8 +52,8 @@ def everything(
     """Communications for distributed energy resources: run a node, command a fleet, ask why."""
 
 
-for _noun in (device, group, program, control, default, reading, grid, audit, token, function, cert, backup):
+for _noun in (device, group, program, control, default, reading, grid, audit, token, function, cert, backup, scenario):
     main.add_typer(_noun.app)
 main.add_typer(program.curve_app)
-for _verb in (run, status, explain):
+for _verb in (run, demo, status, explain):
     _verb.add_to(main)

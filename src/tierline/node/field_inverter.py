@@ -54,6 +54,9 @@ _MODES: Final = sum(1 << bit for bit in (0, 1, 2, 3, 4, 5, 9, 10))
 _OVER_FREQUENCY, _UNDER_FREQUENCY, _OVER_VOLTAGE, _UNDER_VOLTAGE = (1 << bit for bit in (8, 9, 10, 11))
 """Bits of 701 Alrm."""
 
+_STORED: Final = ("Crv[1]", "Crv[2]", "Ctl[1]", "Adpt")
+"""How the paths begin that act only once they are adopted."""
+
 _RATED: Final[Mapping[str, str]] = {
     "WMax": "WMaxRtg",
     "VAMax": "VAMaxRtg",
@@ -97,7 +100,7 @@ def _offered(model_id: int, values: Mapping[str, Value]) -> dict[str, Value]:
     for path in values:
         if path in _UNUSED.get(model_id, ()) or path.startswith("PFWAbs"):
             offered[path] = None
-        elif path.startswith(("Crv[1]", "Crv[2]")) and not path.endswith("ReadOnly"):
+        elif path.startswith(_STORED[:2]) and not path.endswith("ReadOnly"):
             offered[path] = 0  # nothing is stored there yet
     if model_id in {705, 712}:
         # The defaults of IEEE 1547-2018 tables 8 and 9 are in % of rated apparent power.
@@ -113,8 +116,9 @@ class FieldInverter:
     def __init__(self, plant: Plant, row: int) -> None:
         self._plant = plant
         self._row = row
+        self._changed: set[int] = set()
         kind = inverter_type(plant.grid.service_points[row], oversize=plant.setup.oversize)
-        self.device = SunSpecInverter(make_image(kind), on_change=self._take, accepts=self._accepts)
+        self.device = SunSpecInverter(make_image(kind), on_change=self._note, accepts=self._accepts)
         """Its registers and their rules."""
         measured = self.device.image.models[701]
         self.measured = range(measured.address, measured.end)
@@ -137,10 +141,12 @@ class FieldInverter:
         Raises: ModbusFault.
         """
         self.device.write(address, data)
+        self._take_changes()
 
     def tick(self, elapsed_s: float) -> None:
         """Let the reversion timers run."""
         self.device.tick(elapsed_s)
+        self._take_changes()
 
     def _accepts(self, change: Change) -> bool:
         match change:
@@ -163,8 +169,14 @@ class FieldInverter:
             case _:
                 return True
 
-    def _take(self, change: Change) -> None:
-        self._take_over(change.model_id)
+    def _note(self, change: Change) -> None:
+        """Remember which model has changed in what is in force; a stored curve is not."""
+        if isinstance(change, Adopted) or not change.path.startswith(_STORED):
+            self._changed.add(change.model_id)
+
+    def _take_changes(self) -> None:
+        while self._changed:
+            self._take_over(self._changed.pop())
 
     def _take_over(self, model_id: int) -> None:
         """Let the plant act on what a model says now."""

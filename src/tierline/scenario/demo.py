@@ -53,7 +53,7 @@ class Options:
     """What the user chose."""
 
     scenario: str = "demo"
-    state: Path = Path("tierline-demo")
+    state: Path = Path("state")
     """Where everything is kept while it runs."""
     seed: int = 7
     speed: float = 30.0

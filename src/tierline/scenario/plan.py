@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 GATEWAY_PROCESSES: Final = 4
 
+OPERATOR_PORT: Final = 8080
+"""Where the commands look for an operator API when they are not told."""
+
 _BORN: Final = datetime(2020, 1, 1, tzinfo=UTC)
 """From when the certificates count: before any day of a scenario, and before today."""
 _YEAR: Final = 2026
@@ -189,8 +192,8 @@ async def make_plan(
     points = site.grid.service_points
     if not 1 <= gateways <= len(points):
         raise ConfigError(f"--gateways {gateways}: grid {site.grid.name!r} has 1 to {len(points)} service points")
-    ports = await free_ports(network, 2 + len(points) + gateways)
-    server_port, operator_port, *rest = ports
+    server_port, spare, *rest = await free_ports(network, 2 + len(points) + gateways)
+    operator_port = OPERATOR_PORT if await _are_free(network, [OPERATOR_PORT]) else spare
     modbus, relays = rest[: len(points)], rest[len(points) :]
     keys = folder / "pki"
     root = make_serca("tierline demo root", _BORN, demo=True)
