@@ -1,0 +1,93 @@
+"""What a control would do."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from tierline.model.control import PowerFactor, Setpoints
+from tierline.model.identity import PartyId
+from tierline.operations.serving import dispatch, registry, topology
+from tierline.operations.serving.preview import preview_control
+
+
+@pytest.fixture
+def preview(serving, operator, clock):
+    """Preview a control for a group: `preview("feeder-1", max_lim_w_pct=Decimal(50))`."""
+
+    def ask(group, *, after_s=0, duration_s=900, randomize_s=0, **setpoints):
+        order = dispatch.Order(
+            group_id=topology.find_group(serving, group).group.id,
+            setpoints=Setpoints.of(setpoints),
+            start=clock.now() + timedelta(seconds=after_s),
+            duration_s=duration_s,
+            randomize_start_s=randomize_s,
+            randomize_duration_s=randomize_s,
+        )
+        return preview_control(operator, serving, order)
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("setpoints", "relief_w"),
+    [
+        ({"max_lim_w_pct": Decimal(50)}, 15_000),
+        ({"max_lim_w_pct": Decimal(100)}, 0),
+        ({"gen_lim_w": Decimal(12_000)}, 8_000),  # the unit of 10 kW stays below
+        ({"max_lim_w_pct": Decimal(50), "gen_lim_w": Decimal(6_000)}, 19_000),  # 5 + 6 kW are left
+        ({"fixed_w_pct": Decimal(-20)}, 30_000),
+        ({"target_w": Decimal(5_000)}, 20_000),
+        ({"connect": False}, 30_000),
+        ({"energize": False}, 30_000),
+        ({"connect": True}, None),
+        ({"load_lim_w": Decimal(100)}, None),
+        ({"fixed_pf_inject_w": PowerFactor(displacement=Decimal("0.95"), absorbing=True)}, None),
+    ],
+)
+async def test_relief_is_what_the_ratings_allow(preview, setpoints, relief_w):
+    assert preview("feeder-1", **setpoints).relief_w == relief_w
+
+
+async def test_a_der_that_cannot_obey_is_excluded_with_the_reason(serving, operator, preview):
+    await registry.enable(operator, serving, "pv-3", enabled=False)
+    found = preview("feeder-2", connect=False)
+    assert found.members == ()
+    assert {one.why for one in found.excluded} == {
+        "it is disabled",
+        "it does not communicate: no certificate is registered",
+    }
+    assert (found.rated_w, found.relief_w) == (0, 0)
+
+
+async def test_who_has_not_called_is_named(serving, der, clock, preview):
+    serving.last_seen[der("pv-1").der_id] = clock.now().timestamp()
+    assert preview("feeder-1", connect=False).not_seen == (der("pv-2").der_id,)
+
+
+async def test_it_meets_what_is_in_force_at_the_same_time(send, clock, preview):
+    control = await send("two feeders", start=clock.now() + timedelta(minutes=30), max_lim_w_pct=Decimal(80))
+    (met,) = preview("feeder-1", after_s=1790, max_lim_w_pct=Decimal(50)).overlaps
+    assert (met.record.mrid, met.functions, met.shared, met.wins) == (control.mrid, ("max_lim_w_pct",), 2, True)
+    (met,) = preview("feeder-1", randomize_s=900, max_lim_w_pct=Decimal(50)).overlaps
+    assert met.record.mrid == control.mrid
+    assert preview("feeder-1", max_lim_w_pct=Decimal(50)).overlaps == ()
+    assert preview("feeder-1", after_s=1790, connect=False).overlaps == ()
+
+
+async def test_a_stronger_program_ranks_first(send, clock, preview):
+    await send("feeder-1", start=clock.now(), max_lim_w_pct=Decimal(80))
+    assert not preview("two feeders", max_lim_w_pct=Decimal(50)).overlaps[0].wins
+    assert preview("feeder-2", max_lim_w_pct=Decimal(50)).overlaps == ()
+
+
+async def test_a_cancelled_control_is_not_met(serving, operator, send, clock, preview):
+    control = await send("feeder-1", start=clock.now(), max_lim_w_pct=Decimal(80))
+    await dispatch.cancel_control(operator, serving, control.mrid)
+    assert preview("feeder-1", max_lim_w_pct=Decimal(50)).overlaps == ()
+
+
+async def test_a_der_without_a_place_counts_no_watts(serving, operator, preview):
+    await registry.register(operator, serving, [registry.NewDevice(lfdi=None, managed_by=PartyId("aggregator"))])
+    serving.grid = None
+    assert preview("feeder-1", connect=False).rated_w == 0
