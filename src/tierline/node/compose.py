@@ -30,6 +30,7 @@ from tierline.protocols.sunspec.south import SunSpecDevice
 from tierline.security import tls
 from tierline.security.keys import load_certificates
 from tierline.security.trust import ChainTrust, MemoryVerdicts
+from tierline.storage.hold import Hold
 from tierline.storage.sqlite import Database
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Databases:
 
     def __init__(self) -> None:
         self._open: dict[Path, Database] = {}
+        self._holds: list[Hold] = []
 
     def store(self, path: Path, node: str) -> Store:
         """Give a node its part of a database.
@@ -59,15 +61,27 @@ class Databases:
         """
         at = path.resolve()
         if at not in self._open:
-            at.parent.mkdir(parents=True, exist_ok=True)
+            RealFiles().make_folder(str(at.parent))
             self._open[at] = Database(str(at))
         return self._open[at].store(node)
+
+    def hold(self, path: Path, node: str) -> None:
+        """Make sure that nobody else runs a node, in this process or another, until `close`.
+
+        Raises: ConfigError when somebody does.
+        """
+        at = path.resolve()
+        RealFiles().make_folder(str(at.parent))
+        self._holds.append(Hold(f"{at}.{node}.lock"))
 
     def close(self) -> None:
         """Write what was accepted and release them."""
         for database in self._open.values():
             database.close()
         self._open.clear()
+        for hold in self._holds:
+            hold.close()
+        self._holds.clear()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -176,8 +190,16 @@ def data_text(config: NodeConfig, name: str, suffix: str) -> str:
     """
     shipped = resources.files("tierline.scenario") / "data" / f"{name}.{suffix}"
     if "/" not in name and "." not in name and shipped.is_file():
-        return shipped.read_text(encoding="utf-8")
-    return RealFiles().read(str(config.folder / name)).decode()
+        with resources.as_file(shipped) as path:
+            return _text(str(path))
+    return _text(str(config.folder / name))
+
+
+def _text(path: str) -> str:
+    try:
+        return RealFiles().read(path).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
 
 
 def identity_of(config: NodeConfig, part: TlsPart) -> Identity:

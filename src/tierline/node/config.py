@@ -6,12 +6,15 @@ import re
 import tomllib
 from datetime import datetime  # noqa: TC003 - pydantic reads the annotations at run time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tierline.model.errors import ConfigError
 from tierline.model.parties import ChannelMode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
@@ -41,6 +44,13 @@ def parse_address(text: object) -> object:
     return {"host": match[1] or match[2], "port": int(match[3])}
 
 
+def aware(when: datetime | None) -> datetime | None:
+    """Refuse a time without a time zone: it would mean another instant on another machine."""
+    if when is not None and when.tzinfo is None:
+        raise ValueError(f"{when.isoformat()} has no time zone; write {when.isoformat()}Z for UTC")
+    return when
+
+
 class NodePart(_Part):
     """Who this node is."""
 
@@ -62,6 +72,8 @@ class ClockPart(_Part):
     monotonic_s: float
     """CLOCK_MONOTONIC at `start`."""
     speed: Annotated[float, Field(gt=0, le=1000)] = 1.0
+
+    _aware = field_validator("start")(aware)
 
 
 class IdentityPart(_Part):
@@ -88,7 +100,11 @@ class StorePart(_Part):
     """Where records are kept."""
 
     path: Path = Path("tierline.db")
-    """SQLite file, relative to the state folder; several nodes may share one."""
+    """SQLite file, relative to the state folder; several nodes of one process may share one."""
+    keep_readings_days: Annotated[int, Field(ge=1)] = 30
+    """Readings received are dropped after that many days."""
+    keep_controls_days: Annotated[int, Field(ge=1)] = 400
+    """Controls that ended and their Responses are dropped after that many days; the audit is kept."""
 
 
 class Sep2Serve(_Part):
@@ -198,6 +214,8 @@ class FieldPart(_Part):
     replay: bool = False
     """Run at once through `duration_s` from `begin` on without listening, for comparisons."""
 
+    _aware = field_validator("begin")(aware)
+
 
 class NodeConfig(_Part):
     """The configuration of one node."""
@@ -238,6 +256,8 @@ def load_config(path: Path) -> NodeConfig:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
     return parse_config(text, path)
 
 
@@ -256,29 +276,56 @@ def parse_config(text: str, path: Path) -> NodeConfig:
         config = NodeConfig.model_validate({**data, "folder": path.parent})
     except ValidationError as error:
         raise ConfigError("\n".join(_say(text, path, dict(item)) for item in error.errors())) from error
-    _check(config, path)
+    _check(config, text, path)
     return config
 
 
-def _check(config: NodeConfig, path: Path) -> None:
-    needs_tls = config.serve is not None or bool(config.north)
-    if needs_tls and config.tls is None:
-        raise ConfigError(f"{path}: [tls] is missing; IEEE 2030.5 needs certificate, key and anchors")
+def _check(config: NodeConfig, text: str, path: Path) -> None:
+    """Refuse what each part allows but the whole does not."""
+
+    def refuse(location: tuple[object, ...], what: str) -> ConfigError:
+        return ConfigError(f"{path}:{_line(text, location)}: {_dotted(location)}: {what}")
+
+    if config.field is not None and (config.serve is not None or config.north or config.south):
+        raise refuse(("field",), "a field stands alone; move [serve], [[north]] and [[south]] to another file")
+    if config.field is None and config.serve is None and not config.south:
+        raise refuse(("node",), "this node does nothing; add [serve], [[south]] or [field]")
+    if config.serve is not None and config.tls is None:
+        raise refuse(("serve",), "[tls] is missing; IEEE 2030.5 needs certificate, key and anchors")
     if config.serve is not None and config.identity is None:
-        raise ConfigError(f"{path}: [identity] pen is missing; a server needs the party's private enterprise number")
+        raise refuse(("serve",), "[identity] pen is missing; a server needs the party's private enterprise number")
+    _check_links(config, refuse)
+    _check_operator(config, refuse)
+
+
+def _check_links(config: NodeConfig, refuse: Callable[[tuple[object, ...], str], ConfigError]) -> None:
     if len(config.south) > 1:
-        raise ConfigError(f"{path}: [[south]] stands {len(config.south)} times; one device per node is supported")
-    if len({north.rank for north in config.north}) != len(config.north):
-        raise ConfigError(f"{path}: [[north]] rank: two links have the same rank; give each its own")
-    if len({north.channel for north in config.north}) != len(config.north):
-        raise ConfigError(f"{path}: [[north]] channel: two links have the same channel; give each its own")
-    if config.north and not config.south and config.serve is None:
-        raise ConfigError(f"{path}: [[north]] brings controls, but nothing is to obey them; add [[south]]")
+        raise refuse(("south", 1), f"{len(config.south)} devices are named; one device per node is supported")
+    if config.north and config.tls is None:
+        raise refuse(("north", 0), "[tls] is missing; IEEE 2030.5 needs certificate, key and anchors")
+    if config.north and not config.south:
+        raise refuse(("north", 0), "it brings controls, but no device is to obey them; add [[south]]")
+    for key in ("rank", "channel"):
+        seen: set[object] = set()
+        for number, north in enumerate(config.north):
+            value = north.rank if key == "rank" else north.channel
+            if value in seen:
+                raise refuse(("north", number, key), f"{value!r} is that of another link; give each its own")
+            seen.add(value)
+
+
+def _check_operator(config: NodeConfig, refuse: Callable[[tuple[object, ...], str], ConfigError]) -> None:
     operator = config.operator
-    if operator is not None and operator.certificate is None and operator.listen.host not in {"127.0.0.1", "::1"}:
-        raise ConfigError(
-            f"{path}: [operator] listen: {operator.listen} is not this machine alone; "
-            "use 127.0.0.1, or give certificate and key"
+    if operator is None:
+        return
+    if config.serve is None:
+        raise refuse(("operator",), "there is nothing to operate; add [serve], or remove it")
+    if (operator.certificate is None) is not (operator.key is None):
+        raise refuse(("operator",), "certificate and key belong together; give both or neither")
+    if operator.certificate is None and operator.listen.host not in {"127.0.0.1", "::1"}:
+        raise refuse(
+            ("operator", "listen"),
+            f"{operator.listen} is not this machine alone; use 127.0.0.1, or give certificate and key",
         )
 
 
@@ -291,6 +338,8 @@ def _say(text: str, path: Path, problem: dict[str, object]) -> str:
             what = "unknown key; remove it or correct its spelling"
         case "missing":
             what = "is missing; add it"
+        case "value_error":
+            what = str(problem["msg"]).removeprefix("Value error, ")  # says what was found itself
         case _:
             what = f"{problem['msg']}; found {problem['input']!r}"
     return f"{path}:{_line(text, location)}: {key}: {what}"

@@ -11,6 +11,8 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import structlog
@@ -122,7 +124,9 @@ class Follower:
         self._awake = asyncio.Event()
         self._to_post = {channel: asyncio.Event() for channel in servers}
         self._walked = {channel: asyncio.Event() for channel in servers}
-        self._order: asyncio.Queue[Apply] = asyncio.Queue(maxsize=1)
+        self._order: asyncio.Queue[tuple[int, Apply]] = asyncio.Queue(maxsize=1)
+        self._life = 0
+        """Which machine an order is of: the outcome of one that was given up means nothing to the next."""
         self._obey: Obey | None = None
         self._facts: DeviceFacts | None = None
         self._status: dict[str, Decimal | int] = {}
@@ -143,7 +147,7 @@ class Follower:
             async with asyncio.TaskGroup() as group:
                 group.create_task(supervise("device", self._device, self._clock, self._random, last_pause_s=60.0))
                 group.create_task(supervise("obey", self._obeying, self._clock, self._random, last_pause_s=30.0))
-                group.create_task(self._writing())
+                group.create_task(supervise("write", self._writing, self._clock, self._random, last_pause_s=60.0))
                 for channel in self._servers:
                     for name, work in (
                         ("walk", self._walking),
@@ -180,30 +184,36 @@ class Follower:
 
     def _take_facts(self, facts: DeviceFacts) -> None:
         self._facts = facts
-        ratings = Ratings(set_max_w=Decimal(facts.settings.get("set_max_w", facts.nameplate.get("rtg_max_w", 0))))
         if self._obey is None:
-            rules = ObeyRules(
-                der_id=self._me.der_id,
-                lfdi=self._me.lfdi,
-                party=self._me.party,
-                channels=self._me.channels,
-                mode=self._me.mode,
-                supported=facts.functions,
-                ratings=ratings,
-                supersede_code=self._me.supersede_code,
-                owner_limits=self._me.owner_limits,
-            )
-            self._obey = Obey.restore(
-                rules,
-                self._random.between,
-                programs=self._store.load(FollowedProgramsRecord),
-                events=self._store.load(FollowedEventRecord),
-            )
+            self._obey = self._restored(facts)
             log.info("device_found", lfdi=self._me.lfdi, model=facts.model, functions=sorted(facts.functions))
             self._hand_in(Tick())
         else:
             # It was away: what it holds now is not known, so everything is compared and written again where it differs.
-            self._hand_in(DerChanged(supported=facts.functions, ratings=ratings))
+            self._hand_in(DerChanged(supported=facts.functions, ratings=_ratings(facts)))
+
+    def _restored(self, facts: DeviceFacts) -> Obey:
+        """Make the machine from what is durable.
+
+        Raises: LinkError when the store cannot be read.
+        """
+        rules = ObeyRules(
+            der_id=self._me.der_id,
+            lfdi=self._me.lfdi,
+            party=self._me.party,
+            channels=self._me.channels,
+            mode=self._me.mode,
+            supported=facts.functions,
+            ratings=_ratings(facts),
+            supersede_code=self._me.supersede_code,
+            owner_limits=self._me.owner_limits,
+        )
+        return Obey.restore(
+            rules,
+            self._random.between,
+            programs=self._store.load(FollowedProgramsRecord),
+            events=self._store.load(FollowedEventRecord),
+        )
 
     async def _take_measurement(
         self, values: Sequence[tuple[str, int, int, int]], alarms: Sequence[Alarm], now: datetime
@@ -223,7 +233,8 @@ class Follower:
             if point in wanted
         ]
         self._status = {point: value for point, _, value, _ in values if point in _STATUS}
-        self._status["alarm_status"] = 0 if not alarms else sum(_alarm_bit(alarm.point) for alarm in alarms)
+        # Several alarms of a device may stand for one bit.
+        self._status["alarm_status"] = reduce(or_, (_alarm_bit(alarm.point) for alarm in alarms), 0)
         given_up = await self._buffer.add(readings)
         if given_up:
             log.warning("readings_given_up", lfdi=self._me.lfdi, count=given_up)
@@ -235,7 +246,17 @@ class Follower:
         self._awake.set()
 
     async def _obeying(self) -> None:
-        """Feed the machine and carry out its effects, one event after the other."""
+        """Feed the machine and carry out its effects, one event after the other.
+
+        After a fault of ours in between, the machine waits for what will not come: it begins anew from what is durable.
+        """
+        if self._obey is not None and self._facts is not None:
+            self._life += 1
+            while not self._order.empty():
+                self._order.get_nowait()
+            self._events = deque(event for event in self._events if isinstance(event, Seen | DerChanged))
+            self._obey = self._restored(self._facts)
+            self._hand_in(Tick())
         while True:
             obey = self._obey
             if obey is None or not self._events:
@@ -255,7 +276,7 @@ class Follower:
                 await self._persist(effect)
                 self._events.appendleft(Persisted(sequence=effect.sequence))
             case Apply():
-                await self._order.put(effect)
+                await self._order.put((self._life, effect))
 
     async def _persist(self, effect: Persist) -> None:
         """Write it down, however long the store takes to be able to: nothing goes on before."""
@@ -278,15 +299,19 @@ class Follower:
     async def _writing(self) -> None:
         """Write to the device what the machine orders, and tell it what came of it."""
         while True:
-            order = await self._order.get()
+            life, order = await self._order.get()
+            outcome: WriteDone | WriteFailed = WriteFailed(sequence=order.sequence, reason="a fault of this program")
             try:
                 held = await self._south.apply(order.setpoints, ramp_time_s=order.ramp_time_s)
             except (LinkError, PeerError, Unsupported) as error:
                 log.warning("write_failed", lfdi=self._me.lfdi, why=str(error))
-                self._hand_in(WriteFailed(sequence=order.sequence, reason=str(error)))
+                outcome = WriteFailed(sequence=order.sequence, reason=str(error))
             else:
                 log.info("applied", lfdi=self._me.lfdi, setpoints=list(order.setpoints), writes=held.writes)
-                self._hand_in(WriteDone(sequence=order.sequence, read_back=held.setpoints))
+                outcome = WriteDone(sequence=order.sequence, read_back=held.setpoints)
+            finally:
+                if life == self._life:
+                    self._hand_in(outcome)  # whatever happened: the machine waits for it
 
     # --- the servers ------------------------------------------------------------------------------------------------
 
@@ -356,6 +381,10 @@ def _next_phase(now: datetime, interval_s: float, phase_s: float) -> datetime:
     """Give the next time that lies at our phase of the interval."""
     since = (now.timestamp() - phase_s) % interval_s
     return now + timedelta(seconds=interval_s - since)
+
+
+def _ratings(facts: DeviceFacts) -> Ratings:
+    return Ratings(set_max_w=Decimal(facts.settings.get("set_max_w", facts.nameplate.get("rtg_max_w", 0))))
 
 
 def _alarm_bit(point: str) -> int:

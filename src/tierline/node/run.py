@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from tierline.node.compose import Databases, compose, prepare
+from tierline.node.compose import Databases, compose, prepare, self_principal
 from tierline.node.config import load_config
 from tierline.node.field import Field, compose_field
+from tierline.node.supervise import supervise
+from tierline.operations.following.outbox import forget_posted
+from tierline.operations.serving.retention import Retention, forget_old
 from tierline.security import tls
 
 if TYPE_CHECKING:
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
     from tierline.node.config import NodeConfig
 
 log = structlog.get_logger(__name__)
+
+_DAY_S = 86_400
 
 
 class Console(Protocol):
@@ -42,7 +48,11 @@ async def run_files(paths: Sequence[Path], console: Console | None = None) -> No
         tls.self_test()
     databases = Databases()
     try:
-        nodes = [compose(config, databases) for config in configs if config.field is None]
+        nodes = []
+        for config in configs:
+            if config.field is None:
+                databases.hold(config.database, config.node.name)
+                nodes.append(compose(config, databases))
         fields = [compose_field(config) for config in configs if config.field is not None]
         for node in nodes:
             await prepare(node)
@@ -56,7 +66,8 @@ async def _until_stopped(nodes: Sequence[Node], fields: Sequence[Field], console
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+    async with AsyncExitStack() as stack:
+        # Before the group: what cannot listen is to be told as it is, not in an ExceptionGroup.
         for field in fields:
             await field.listen()
         for node in nodes:
@@ -64,8 +75,14 @@ async def _until_stopped(nodes: Sequence[Node], fields: Sequence[Field], console
                 await stack.enter_async_context(node.serving.http)
                 for host, port in node.serving.listen:
                     await node.serving.http.listen(host, port)
+        await _work(nodes, fields, console, stop)
+
+
+async def _work(nodes: Sequence[Node], fields: Sequence[Field], console: Console | None, stop: asyncio.Event) -> None:
+    async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(field.run()) for field in fields]
         tasks += [group.create_task(node.follower.run()) for node in nodes if node.follower is not None]
+        tasks += [group.create_task(_tidying(node)) for node in nodes]
         if console is not None:
             tasks += [
                 group.create_task(console(node))
@@ -78,6 +95,23 @@ async def _until_stopped(nodes: Sequence[Node], fields: Sequence[Field], console
         log.info("stopping")
         for task in [*tasks, waiting]:
             task.cancel()
+
+
+async def _tidying(node: Node) -> None:
+    """Forget once a day what is older than it must be kept."""
+    part = node.config.store
+    retention = Retention(
+        readings=timedelta(days=part.keep_readings_days), controls=timedelta(days=part.keep_controls_days)
+    )
+
+    async def tidy() -> None:
+        if node.serving is not None:
+            await forget_old(self_principal(node.config), node.serving.state, retention)
+        if node.follower is not None:
+            await forget_posted(node.store, node.clock.now() - retention.controls)
+        await node.clock.sleep(_DAY_S)
+
+    await supervise("tidy", tidy, node.clock, node.random, node=node.name)
 
 
 def check_files(paths: Sequence[Path]) -> list[NodeConfig]:

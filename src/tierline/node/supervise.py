@@ -29,13 +29,17 @@ async def supervise(
     last_pause_s: float = LAST_PAUSE_S,
     **context: object,
 ) -> None:
-    """Run `work` for ever: again at once after it returns, after a jittered pause when it fails."""
+    """Run `work` for ever: again at once after it returns, after a jittered pause when it fails.
+
+    The pause doubles up to `last_pause_s` and begins anew after success, or a failure that was long in coming.
+    """
     pause_s = FIRST_PAUSE_S
     while True:
         started = clock.now()
         try:
             await work()
             pause_s = FIRST_PAUSE_S
+            await clock.sleep(0)  # work that never waits must not keep the others from running
             continue
         except (LinkError, PeerError, Forbidden) as error:
             log.warning("link_failed", task=name, why=str(error), again_in_s=round(pause_s), **context)

@@ -21,7 +21,8 @@ class _LateError(Exception):
 async def within(clock: Clock, until: datetime | None, wait: Awaitable[T]) -> T | None:
     """Give what is waited for, or None when the time comes first; None as a time waits for ever.
 
-    The wait goes through the clock, so that a clock that is set or scaled is followed.
+    The wait goes through the clock, so that a clock that is set or scaled is followed. What comes together with the time
+    is given, not lost. With a time, an error of what is waited for comes in an ExceptionGroup.
     """
     if until is None:
         return await wait
@@ -37,5 +38,5 @@ async def within(clock: Clock, until: datetime | None, wait: Awaitable[T]) -> T 
             result = await wait
             ringing.cancel()
     except* _LateError:
-        result = None
+        pass  # the result stays what it is: None, or what came at the same moment
     return result

@@ -47,18 +47,15 @@ class Outbox:
         await self._store.commit([replace(record, posted_at=now)])
         self._waiting[record.channel].remove(record)
 
-    async def forget(self, before: datetime) -> int:
-        """Drop what was posted long ago; gives how many. That it was sent stays with the event itself.
 
-        Raises: LinkError when the store refuses.
-        """
-        old = [
-            record
-            for record in self._store.load(OutboxRecord)
-            if record.posted_at is not None and record.posted_at < before
-        ]
-        await self._store.commit(delete=old)
-        return len(old)
+async def forget_posted(store: Store, before: datetime) -> int:
+    """Drop what was posted before a time; gives how many. That it was sent stays with the event itself.
+
+    Raises: LinkError when the store refuses.
+    """
+    old = [record for record in store.load(OutboxRecord) if record.posted_at is not None and record.posted_at < before]
+    await store.commit(delete=old)
+    return len(old)
 
 
 def as_response(record: OutboxRecord) -> Response:
