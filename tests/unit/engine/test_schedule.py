@@ -140,6 +140,41 @@ def test_a_cancellation_with_a_rest_that_is_seen_again_changes_nothing():
     assert step(it, 30) == [("A", 6)]
 
 
+def test_an_event_gone_from_its_list_at_its_end_is_cancelled_and_a_second_later_it_waits():
+    for t, answers in [(10, [("A", 6)]), (11, [])]:
+        it = schedule(draw=max)
+        late = p.limit("B", 10, 50, rs=20)
+        step(it, 0, p.program("F0", 1, p.limit("A", 0, 10), late))
+        assert step(it, t, p.program("F0", 1, late)) == answers
+
+
+def test_what_is_over_takes_nothing_any_more():
+    it = schedule()
+    step(it, 0, p.program("F0", 1, p.limit("A", 0, 10)))
+    assert step(it, 10, p.program("F0", 1, p.limit("A", 0, 10)), p.program("F1", 2, p.limit("B", 5, 15))) == [
+        ("B", 1),
+        ("A", 3),
+        ("B", 2),
+    ]
+
+
+def test_a_program_that_is_assigned_again_at_the_effective_end_comes_too_late():
+    it = schedule()
+    walk = p.program("F0", 1, p.limit("A", 0, 10))
+    step(it, 0, walk)
+    step(it, 5, p.program("F1", 1))
+    assert step(it, 10, walk) == []
+    assert it.events[p.mrid("A")].state is State.LAPSED
+
+
+def test_of_two_that_take_the_last_modes_at_once_the_first_ranked_decides():
+    both = {"max_lim_w_pct": Decimal(1), "target_w": Decimal(1)}
+    same = p.event("B", 10, 10, {"target_w": Decimal(1)}, created=1)
+    it = schedule()
+    step(it, 0, p.program("F0", 5, p.event("A", 10, 10, both), same), p.program("F1", 1, p.limit("C", 10, 10)))
+    assert ("A", 14) in step(it, 10)
+
+
 def test_late_calls_go_through_every_instant():
     late, punctual = schedule(), schedule()
     walk = (p.program("F0", 2, p.limit("A", 0, 100)), p.program("F1", 1, p.limit("B", 20, 10)))
