@@ -16,7 +16,7 @@ def list_scenarios(output: Output) -> None:
     """List the scenarios that come with tierline."""
     from tierline.scenario.script import load_script, shipped
 
-    found = {name: load_script(name).scenario.about for name in shipped()}
+    found = {name: load_script(name)[0].scenario.about for name in shipped()}
     output.show(found, lambda: typer.echo("\n".join(f"{name}  {about}" for name, about in found.items())))
 
 

@@ -10,6 +10,7 @@ import asyncio
 import json
 import math
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -18,7 +19,7 @@ import structlog
 from tierline.env import RealFiles, RealNetwork
 from tierline.model.errors import ConfigError
 from tierline.model.topology import Grid
-from tierline.node.compose import clock_of, data_text, random_of
+from tierline.node.compose import clock_of, random_of
 from tierline.node.field_inverter import FieldInverter
 from tierline.plant.site import DRAWS_PER_UNIT, Plant, PlantSetup
 from tierline.plant.weather import Weather
@@ -28,6 +29,7 @@ from tierline.protocols.sunspec.north import NorthFace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -264,9 +266,7 @@ def compose_field(config: NodeConfig) -> Field:
         raise ConfigError("[field] is missing; it says what is simulated")
     if part.replay and part.duration_s is None:
         raise ConfigError("[field] duration_s is missing; a replay must know where it ends")
-    setup = PlantSetup.from_toml(data_text(config, part.scenario, "toml"))
-    grid = Grid.from_json(data_text(config, setup.grid.removesuffix(".json"), "json"))
-    weather = Weather.from_json(data_text(config, setup.weather.removesuffix(".json"), "json"))
+    setup, grid, weather = load_plant(part.scenario, config.folder)
     devices = len(grid.service_points)
     if not part.replay and len(part.ports) != devices:
         raise ConfigError(
@@ -282,6 +282,36 @@ def compose_field(config: NodeConfig) -> Field:
         network=RealNetwork(),
         journal=Journal(RealFiles(), None if part.journal is None else str(config.state / part.journal)),
         seed=config.node.seed,
+    )
+
+
+def load_plant(scenario: str, folder: Path) -> tuple[PlantSetup, Grid, Weather]:
+    """Read what a scenario says about its plant, and its grid and weather.
+
+    A bare name is a scenario that comes with tierline, anything else a path from `folder` on. Grid and weather stand beside the
+    scenario file, or come with tierline.
+    Raises: ConfigError.
+    """
+    shipped = resources.files("tierline.scenario") / "data"
+    files = RealFiles()
+    is_shipped = "/" not in scenario and "." not in scenario
+    beside = (folder / scenario).parent
+
+    def text(name: str, *, own: bool) -> str:
+        if not own and (shipped / name).is_file():
+            return (shipped / name).read_text(encoding="utf-8")
+        return files.read(str(beside / name)).decode()
+
+    if is_shipped and not (shipped / f"{scenario}.toml").is_file():
+        raise ConfigError(f"there is no scenario {scenario!r} that comes with tierline; give the path of a file")
+    setup = PlantSetup.from_toml(
+        text(f"{scenario}.toml", own=False) if is_shipped else text((folder / scenario).name, own=True)
+    )
+    has_own = {name for name in (setup.grid, setup.weather) if not is_shipped and (beside / name).is_file()}
+    return (
+        setup,
+        Grid.from_json(text(setup.grid, own=setup.grid in has_own)),
+        Weather.from_json(text(setup.weather, own=setup.weather in has_own)),
     )
 
 

@@ -44,7 +44,6 @@ _REACTIVE: Final = 1
 _UNUSED: Final[Mapping[int, tuple[str, ...]]] = {
     702: ("VNom", "VMax", "VMin", "AMax", "WChaRteMaxRtg", "WDisChaRteMaxRtg", "WChaRteMax", "WDisChaRteMax"),
     704: ("WRmpRef", "AntiIslEna"),
-    711: ("Ctl[0].PMin", "Ctl[1].PMin"),
 }
 """Points that the plant does not know; those of constant power factor when absorbing go too: it only generates."""
 
@@ -158,6 +157,8 @@ class FieldInverter:
                 return value is not None and Decimal(value) > 0
             case Changed(model_id=706, path=path, value=value) if path.endswith("DeptRef"):
                 return value == 0  # the plant's volt-watt is in % of WMax
+            case Changed(model_id=711, path=path, value=value) if path.endswith("PMin"):
+                return value == 0  # the plant's droop ends where its units cannot generate less
             case Changed(path=path, value=value) if path.endswith("Pri"):
                 return value in {0, _REACTIVE}
             case Adopted(model_id=711, values=values):

@@ -95,7 +95,7 @@ class ConfigWriter:
             ),
         )
 
-    def plant(self, ports: list[int], journal: str) -> Path:
+    def plant(self, scenario: str, ports: list[int], journal: str) -> Path:
         """Write the configuration of the plant."""
         return self._write(
             PLANT,
@@ -104,14 +104,14 @@ class ConfigWriter:
             (
                 "field",
                 {
-                    "scenario": self.script.scenario.field,
+                    "scenario": scenario,
                     "ports": ports,
                     "journal": journal,
                 },
             ),
         )
 
-    def replay(self, begin: datetime, duration_s: int, journal: str) -> Path:
+    def replay(self, scenario: str, begin: datetime, duration_s: int, journal: str) -> Path:
         """Write the configuration of the plant alone, over a span of time: the same node, hence the same draws."""
         return self._write(
             "replay",
@@ -120,7 +120,7 @@ class ConfigWriter:
             (
                 "field",
                 {
-                    "scenario": self.script.scenario.field,
+                    "scenario": scenario,
                     "journal": journal,
                     "begin": begin,
                     "duration_s": duration_s,

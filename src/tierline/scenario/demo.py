@@ -72,8 +72,8 @@ async def run_scenario(options: Options) -> None:
     if (me := asyncio.current_task()) is not None:
         for number in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, me.cancel)
-    script = load_script(options.scenario)
-    site = Site.of(script.scenario.field)
+    script, beside = load_script(options.scenario)
+    site = Site.of(script.scenario.field, beside)
     clock = RealClock.of_this_machine(options.speed, t0=site.starts)
     folder = make_folder(options.state)
     writer = ConfigWriter(folder=folder, clock=clock, script=script, seed=options.seed)
@@ -90,7 +90,7 @@ async def run_scenario(options: Options) -> None:
     manifest = await _perform(options, script, plan, clock, processes, steps)
     if options.evidence is not None:
         begin, end = _span(plan)
-        replay = writer.replay(begin, max(1, int((end - begin).total_seconds())), plan.replay.name)
+        replay = writer.replay(site.field, begin, max(1, int((end - begin).total_seconds())), plan.replay.name)
         try:
             await processes.run_to_end("replay", [replay])
         finally:

@@ -10,16 +10,12 @@ import asyncio
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from tierline.model.errors import ConfigError
 from tierline.model.identity import pin
-from tierline.model.topology import Grid
-from tierline.node.field import UNIT
+from tierline.node.field import UNIT, load_plant
 from tierline.node.field_inverter import rating_w
-from tierline.plant.site import PlantSetup
-from tierline.plant.weather import Weather
 from tierline.scenario.configuration import HOST, PEN, PLANT, UTILITY, ConfigWriter
 from tierline.security.hardware_name import HardwareName
 from tierline.security.keys import make_key_folder, write_credential, write_new
@@ -30,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tierline.model.identity import Lfdi
+    from tierline.model.topology import Grid
+    from tierline.plant.site import PlantSetup
     from tierline.ports import Network, Random, Server
 
 GATEWAY_PROCESSES: Final = 4
@@ -56,22 +54,31 @@ class Site:
     grid: Grid
     starts: datetime
     """The civil time at which the scenario's local day begins to count."""
+    field: str
+    """How a configuration names the plant: a name, or an absolute path."""
+    grid_file: str
+    """How a configuration names the grid."""
 
     @classmethod
-    def of(cls, field: str) -> Site:
-        """Read the plant of a scenario by its name.
+    def of(cls, field: str, folder: Path) -> Site:
+        """Read the plant of a scenario by its name, or its path from a folder on.
 
         Raises: ConfigError.
         """
-        data = resources.files("tierline.scenario") / "data"
-        setup = PlantSetup.from_toml((data / f"{field}.toml").read_text(encoding="utf-8"))
-        weather = Weather.from_json((data / setup.weather).read_text(encoding="utf-8"))
-        day = weather.days[setup.day]
+        setup, grid, weather = load_plant(field, folder)
+        day = weather.days.get(setup.day)
+        if day is None:
+            raise ConfigError(f"weather of {weather.place} has no day {setup.day!r}; it has {', '.join(weather.days)}")
         midnight = datetime(_YEAR, day.month, day.day, tzinfo=UTC) - timedelta(hours=weather.utc_offset_h)
+        is_shipped = "/" not in field and "." not in field
+        beside = (folder / field).absolute()
+        own_grid = beside.parent / setup.grid
         return cls(
             setup=setup,
-            grid=Grid.from_json((data / setup.grid).read_text(encoding="utf-8")),
+            grid=grid,
             starts=midnight + timedelta(hours=setup.starts_at_h),
+            field=field if is_shipped else str(beside),
+            grid_file=str(own_grid) if not is_shipped and own_grid.is_file() else setup.grid.removesuffix(".json"),
         )
 
 
@@ -220,10 +227,9 @@ async def make_plan(
             rating_w=rating_w(point, oversize=site.setup.oversize),
         )
         made.append(gateway)
-    grid = site.setup.grid.removesuffix(".json")
     files = {
-        UTILITY: (writer.utility(server_port=server_port, operator_port=operator_port, grid=grid),),
-        PLANT: (writer.plant(modbus, "journal.jsonl"),),
+        UTILITY: (writer.utility(server_port=server_port, operator_port=operator_port, grid=site.grid_file),),
+        PLANT: (writer.plant(site.field, modbus, "journal.jsonl"),),
     }
     for gateway in made:
         path = writer.gateway(

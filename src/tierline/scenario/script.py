@@ -108,8 +108,8 @@ def shipped() -> list[str]:
     return [name for name in names if "scenario" in tomllib.loads((data / f"{name}.toml").read_text(encoding="utf-8"))]
 
 
-def load_script(name: str) -> Script:
-    """Read a scenario: one that comes with tierline by its bare name, else the file at a path.
+def load_script(name: str) -> tuple[Script, Path]:
+    """Read a scenario: one that comes with tierline by its bare name, else the file at a path; gives its folder too.
 
     Raises: ConfigError naming file and key.
     """
@@ -121,7 +121,7 @@ def load_script(name: str) -> Script:
         raise ConfigError(
             f"there is no scenario {name!r} ({error.strerror}); give a path or one of {', '.join(shipped())}"
         ) from error
-    return parse_script(text, name)
+    return parse_script(text, name), Path(name).parent
 
 
 def parse_script(text: str, name: str) -> Script:

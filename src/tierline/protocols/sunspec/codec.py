@@ -188,7 +188,7 @@ class Layout:
     @property
     def blank(self) -> bytes:
         """The model with every point not implemented, ID, L and counts filled in."""
-        return self.encode({})
+        return _blank(self)
 
     def encode(self, values: Mapping[str, Value]) -> bytes:
         """Put a whole model together; what is not named is not implemented.
@@ -222,8 +222,11 @@ class Layout:
         """List the points that lie in or touch the registers from `start` up to `end`."""
         return tuple(place for place in self.places if place.offset < end and place.end > start)
 
-    def spans(self, start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
+    def spans(self, start: int, end: int, most: int) -> tuple[tuple[int, int], ...]:
         """Cut registers into reads of at most `most`, never through a point: a number read in two halves may be torn."""
+        return _spans(self, start, end, most)
+
+    def _cut(self, start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
         first = start
         last = start
         for place in self.covering(start, end):
@@ -246,6 +249,17 @@ class Layout:
     ) -> bytes:
         exponent = place.scale if isinstance(place.scale, int) else exponent_of(place.scale) if place.scale else None
         return encode_point(place, value, exponent or 0, rounding=rounding)
+
+
+# Layouts live as long as the process and compare by identity; the same few questions are asked at every access.
+@functools.lru_cache(maxsize=512)
+def _blank(layout: Layout) -> bytes:
+    return layout.encode({})
+
+
+@functools.lru_cache(maxsize=4096)
+def _spans(layout: Layout, start: int, end: int, most: int) -> tuple[tuple[int, int], ...]:
+    return tuple(layout._cut(start, end, most))  # noqa: SLF001 - its own module
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
