@@ -12,7 +12,8 @@ Json = bool | int | float | str | list[Any] | dict[str, Any]
 """What a value may be. Any: the parts of an object, by the function's value type."""
 
 _UNITS_S = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
-_PART = re.compile(r"(\d+(?:\.\d+)?)([dhms])")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_PART = re.compile(rf"({_NUMBER.pattern})([dhms])")
 
 
 def duration_s(text: str) -> float:
@@ -21,10 +22,8 @@ def duration_s(text: str) -> float:
     Raises: typer.BadParameter.
     """
     sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text)
-    try:
+    if _NUMBER.fullmatch(rest):
         return sign * float(rest)
-    except ValueError:
-        pass
     parts = _PART.findall(rest)
     if not parts or "".join(number + unit for number, unit in parts) != rest:
         raise typer.BadParameter(f"{text!r} is no duration; write 90s, 6m, 1h30m or 2d")
