@@ -128,6 +128,17 @@ def test_a_new_target_does_not_wait_for_the_retry_of_the_old():
     assert player.answers("A") == [(0, 1)]
 
 
+def test_after_a_failed_write_even_the_old_target_is_written_again():
+    player = p.Player(p.rules())
+    player.see(0, p.program("F0", 1, p.limit("A", 10, 2), default={"max_lim_w_pct": Decimal(90)}))
+    player.fails = True
+    player.run(11)
+    player.fails = False
+    player.device = holding(max_lim_w_pct=50)  # it did arrive, only the answer was lost
+    player.run(12)
+    assert player.device == holding(max_lim_w_pct=90)
+
+
 def test_a_retry_waits_while_something_is_being_persisted():
     obey = Obey(p.rules(), p.middle)
     persist = only(obey.handle(seen(p.program("F0", 1, p.limit("A", 0, 100))), p.at(0)), Persist)
