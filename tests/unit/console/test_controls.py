@@ -48,6 +48,13 @@ async def test_a_control_may_begin_later(api, clock):
         ({"setpoints": {"grad_w_pct_per_s": 1}}, 422, "can only be part of a default"),
         ({"randomize_start_s": 4000}, 422, "at most 3600"),
         ({"duration_s": 0}, 422, "duration_s"),
+        ({"start": "9999-12-31T23:59:59Z"}, 422, "the year must be from 1970 to 2199"),
+        ({"start": "0001-01-01T00:00:00+14:00"}, 422, "the year must be"),
+        ({"ramp_time_s": 700}, 422, "655.35"),
+        ({"ramp_time_s": "Infinity"}, 422, "finite"),
+        ({"reason": "x" * 1001}, 422, "at most 1000"),
+        ({"setpoints": {"target_w": "1e999999"}}, 422, "no device can carry out"),
+        ({"setpoints": {"target_w": "1e-99"}}, 422, "no device can carry out"),
     ],
 )
 async def test_a_control_that_cannot_be_is_refused(api, serving, change, status, words):

@@ -64,7 +64,8 @@ async def test_devices_are_enrolled_all_or_none(api, serving):
 
 
 @pytest.mark.parametrize(
-    "bad", [{"lfdi": "xyz"}, {"lfdi": "01"}, {"service_point": "moon"}, {"pin": 1_000_000}, {"a": 1}]
+    "bad",
+    [{"lfdi": "xyz"}, {"lfdi": "01"}, {"service_point": "moon"}, {"pin": 1_000_000}, {"a": 1}, {"managed_by": "a b"}],
 )
 async def test_a_device_that_cannot_be_is_refused(api, bad, serving):
     answer = await api.post("/devices", json={"devices": [bad]})

@@ -1,6 +1,6 @@
 """Routes: controls, defaults, curves, programs and Responses."""
 
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -128,7 +128,7 @@ def _order(serving: Serving, body: models.NewControl) -> dispatch.Order:
     if body.start is not None and body.start_in_s is not None:
         raise ConfigError("start and start_in_s are both given; give one of them, or none to begin now")
     now = serving.clock.now()
-    start = now + timedelta(seconds=body.start_in_s or 0) if body.start is None else body.start.astimezone(UTC)
+    start = now + timedelta(seconds=body.start_in_s or 0) if body.start is None else body.start
     return dispatch.Order(
         group_id=group_named(serving, body.group),
         setpoints=read_setpoints(body.setpoints),

@@ -1,15 +1,30 @@
 """What goes over the operator API: JSON objects with units in their names and times in UTC."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
+
+_YEARS = range(1970, 2200)
+
+
+def _in_utc(time: datetime) -> datetime:
+    if time.year not in _YEARS:
+        raise ValueError(f"the year must be from {_YEARS.start} to {_YEARS.stop - 1}")
+    return time.astimezone(UTC)
+
 
 Number = Annotated[
     Decimal, PlainSerializer(lambda value: int(value) if value == int(value) else float(value), return_type=float)
 ]
 """A Decimal, written as a JSON number."""
+
+Reason = Annotated[str, Field(max_length=1000)]
+"""Why, for the audit."""
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A time with its zone, taken over in UTC."""
 
 Setpoint = JsonValue
 """A number, true or false, or an object: see `tierline.console.api.values`."""
@@ -43,7 +58,7 @@ class Refusal(Shown):
 class Since(Sent):
     """From when, and how many at most."""
 
-    since: AwareDatetime | None = None
+    since: Moment | None = None
     limit: Annotated[int, Field(ge=1, le=100_000)] = 10_000
 
 
@@ -74,7 +89,8 @@ class NewDevice(Sent):
     lfdi: str | None = None
     service_point: str = ""
     pin: Annotated[int, Field(ge=0, le=999_999)] | None = None
-    managed_by: str | None = None
+    managed_by: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = None
+    """A party, as the configuration of a node names it."""
 
 
 class NewDevices(Sent):
@@ -194,14 +210,15 @@ class NewControl(Sent):
     group: str
     """A group by name, id or element of the grid: `feeder-1`."""
     setpoints: dict[str, Setpoint]
-    start: AwareDatetime | None = None
+    start: Moment | None = None
     """When it begins; now when neither this nor `start_in_s` is given."""
     start_in_s: Annotated[float, Field(ge=0, le=366 * 86_400)] | None = None
     duration_s: Annotated[int, Field(ge=1, le=10 * 366 * 86_400)]
     randomize_start_s: int = 0
     randomize_duration_s: int = 0
-    ramp_time_s: Annotated[Decimal, Field(ge=0)] | None = None
-    reason: str = ""
+    ramp_time_s: Annotated[Decimal, Field(ge=0, le=Decimal("655.35"), decimal_places=2)] | None = None
+    """opModRampTms counts hundredths of a second in 16 bits (IEEE 2030.5-2018, DERControlBase)."""
+    reason: Reason = ""
 
 
 class Excluded(Shown):
@@ -307,7 +324,7 @@ class Cancel(Sent):
     """How to cancel."""
 
     randomized: bool = False
-    reason: str = ""
+    reason: Reason = ""
 
 
 class NewDefault(Sent):

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _UNNUMBERED = Mrid("0" * 32)
 """The server gives a curve its mRID when it takes it over."""
 
+_DIGITS = 15
+"""Powers of ten beyond which a number is a mistake: more than a petawatt, less than a femtowatt."""
+
 _DROOP = ("dead_band_over_hz", "dead_band_under_hz", "slope_over", "slope_under", "open_loop_s")
 _CURVE_NUMBERS = (
     "open_loop_s",
@@ -198,6 +201,8 @@ def _decimal(what: str, given: JsonValue, allowed: str = "") -> Decimal:
         raise ConfigError(f"{what} must be a number, not {given!r}{allowed}") from error
     if not value.is_finite():
         raise ConfigError(f"{what} must be a finite number, not {given!r}{allowed}")
+    if value and abs(value.adjusted()) > _DIGITS:
+        raise ConfigError(f"{what} is {given!r}, which no device can carry out{allowed}")
     return value
 
 

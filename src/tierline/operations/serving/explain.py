@@ -217,7 +217,7 @@ def _replayed(serving: Serving, der: DerId, programs: list[Served], now: datetim
     }
     device = serving.devices[der]
     rules = ScheduleRules(supported=frozenset(FUNCTIONS), device_category=device.device_category)
-    schedule = Schedule(rules, draw=lambda low, high: 0 if low <= 0 <= high else low)
+    schedule = Schedule(rules, draw=lambda _low, _high: 0)
     for instant in sorted(instant for instant in instants if instant <= now):
         schedule.advance(instant)
         schedule.confirm(event.mrid for event in schedule.in_effect(instant).values())
