@@ -299,7 +299,7 @@ def load_plant(scenario: str, folder: Path) -> tuple[PlantSetup, Grid, Weather]:
 
     def text(name: str, *, own: bool) -> str:
         if not own and (shipped / name).is_file():
-            return (shipped / name).read_text(encoding="utf-8")
+            return files.read(str(shipped / name)).decode()
         return files.read(str(beside / name)).decode()
 
     if is_shipped and not (shipped / f"{scenario}.toml").is_file():

@@ -20,9 +20,10 @@ from tierline.client import AsyncClient
 from tierline.env import RealClock, RealNetwork, RealProcess, SeededRandom
 from tierline.model.errors import ConfigError, TierlineError
 from tierline.node.field import UNIT
+from tierline.scenario.addresses import reserve
 from tierline.scenario.configuration import HOST, PLANT, UTILITY, ConfigWriter
 from tierline.scenario.evidence import Steps, devices_of, write_evidence
-from tierline.scenario.plan import Site, make_folder, make_plan
+from tierline.scenario.plan import Site, make_folder, make_plan, ports_needed
 from tierline.scenario.processes import Processes
 from tierline.scenario.relay import Relay
 from tierline.scenario.scene import Scene
@@ -77,26 +78,37 @@ async def run_scenario(options: Options) -> None:
     clock = RealClock.of_this_machine(options.speed, t0=site.starts)
     folder = make_folder(options.state)
     writer = ConfigWriter(folder=folder, clock=clock, script=script, seed=options.seed)
-    plan = await make_plan(
-        folder,
-        site,
-        writer,
-        gateways=options.gateways or len(site.grid.service_points),
-        network=RealNetwork(),
-        random=SeededRandom(f"{options.seed}/scenario"),
-    )
-    processes = Processes(RealProcess(), options.command, folder / "logs")
+    gateways = options.gateways or len(site.grid.service_points)
+    block = await reserve(RealNetwork(), ports_needed(site, gateways))
+    try:
+        plan = await make_plan(
+            folder,
+            site,
+            writer,
+            block,
+            gateways=gateways,
+            network=RealNetwork(),
+            random=SeededRandom(f"{options.seed}/scenario"),
+        )
+        await _run(options, script, plan, writer)
+    finally:
+        block.close()
+
+
+async def _run(options: Options, script: Script, plan: Plan, writer: ConfigWriter) -> None:
+    processes = Processes(RealProcess(), options.command, plan.folder / "logs")
     steps = Steps()
-    manifest = await _perform(options, script, plan, clock, processes, steps)
-    if options.evidence is not None:
-        begin, end = _span(plan)
-        replay = writer.replay(site.field, begin, max(1, int((end - begin).total_seconds())), plan.replay.name)
-        try:
-            await processes.run_to_end("replay", [replay])
-        finally:
-            await processes.stop()
-        write_evidence(options.evidence, plan, steps, manifest)
-        log.info("evidence_written", folder=str(options.evidence))
+    manifest = await _perform(options, script, plan, writer.clock, processes, steps)
+    if options.evidence is None:
+        return
+    begin, end = _span(plan)
+    replay = writer.replay(plan.site.field, begin, max(1, int((end - begin).total_seconds())), plan.replay.name)
+    try:
+        await processes.run_to_end("replay", [replay])
+    finally:
+        await processes.stop()
+    write_evidence(options.evidence, plan, steps, manifest)
+    log.info("evidence_written", folder=str(options.evidence))
 
 
 async def _perform(

@@ -6,7 +6,6 @@ memory, nothing else.
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from tierline.model.errors import ConfigError
 from tierline.model.identity import pin
 from tierline.node.field import UNIT, load_plant
 from tierline.node.field_inverter import rating_w
+from tierline.scenario.addresses import are_free
 from tierline.scenario.configuration import HOST, PEN, PLANT, UTILITY, ConfigWriter
 from tierline.security.hardware_name import HardwareName
 from tierline.security.keys import make_key_folder, write_credential, write_new
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from tierline.model.identity import Lfdi
     from tierline.model.topology import Grid
     from tierline.plant.site import PlantSetup
-    from tierline.ports import Network, Random, Server
+    from tierline.ports import Network, Random
+    from tierline.scenario.addresses import Block
 
 GATEWAY_PROCESSES: Final = 4
 
@@ -42,8 +43,6 @@ _YEAR: Final = 2026
 _HARDWARE: Final = f"1.3.6.1.4.1.{PEN}.1"
 _MARKER: Final = "tierline-scenario"
 """A file that says that a state folder is ours to empty."""
-_BLOCKS: Final = range(15_000, 32_000, 500)
-"""Where blocks of ports are looked for: below those that systems give to outgoing connections."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,47 +159,27 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
-async def free_ports(network: Network, count: int) -> list[int]:
-    """Find ports next to each other that nothing listens on.
+def ports_needed(site: Site, gateways: int) -> int:
+    """Tell how many ports a scenario needs: server, operator, an inverter each, a relay each.
 
-    Raises: ConfigError when there are none.
+    Raises: ConfigError when the grid has fewer service points than gateways are wanted.
     """
-    for first in _BLOCKS:
-        ports = list(range(first, first + count))
-        if await _are_free(network, ports):
-            return ports
-    raise ConfigError(f"no {count} free ports next to each other were found from {_BLOCKS.start} on")
-
-
-async def _are_free(network: Network, ports: list[int]) -> bool:
-    servers: list[Server] = []
-    try:
-        for port in ports:
-            servers.append(await network.serve(_refuse, HOST, port))  # noqa: PERF401 - those before a failure count
-    except ConfigError:
-        return False
-    finally:
-        for server in servers:
-            server.close()
-    return True
-
-
-def _refuse() -> asyncio.Protocol:
-    return asyncio.Protocol()
+    points = len(site.grid.service_points)
+    if not 1 <= gateways <= points:
+        raise ConfigError(f"--gateways {gateways}: grid {site.grid.name!r} has 1 to {points} service points")
+    return 2 + points + gateways
 
 
 async def make_plan(
-    folder: Path, site: Site, writer: ConfigWriter, *, gateways: int, network: Network, random: Random
+    folder: Path, site: Site, writer: ConfigWriter, block: Block, *, gateways: int, network: Network, random: Random
 ) -> Plan:
-    """Choose ports, make certificates and write every configuration file.
+    """Make certificates and write every configuration file, for the ports of a block.
 
     Raises: ConfigError.
     """
     points = site.grid.service_points
-    if not 1 <= gateways <= len(points):
-        raise ConfigError(f"--gateways {gateways}: grid {site.grid.name!r} has 1 to {len(points)} service points")
-    server_port, spare, *rest = await free_ports(network, 2 + len(points) + gateways)
-    operator_port = OPERATOR_PORT if await _are_free(network, [OPERATOR_PORT]) else spare
+    server_port, spare, *rest = block.ports
+    operator_port = OPERATOR_PORT if await are_free(network, [OPERATOR_PORT]) else spare
     modbus, relays = rest[: len(points)], rest[len(points) :]
     keys = folder / "pki"
     root = make_serca("tierline demo root", _BORN, demo=True)

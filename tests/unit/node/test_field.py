@@ -61,7 +61,7 @@ class FakeClock:
 
     async def advance(self, seconds, field):
         self.time += timedelta(seconds=seconds)
-        while field.now + timedelta(seconds=1) <= self.time:
+        while field.now + timedelta(seconds=1) <= self.time:  # noqa: ASYNC110 - steps are not announced
             await asyncio.sleep(0)
 
 
