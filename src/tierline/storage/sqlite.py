@@ -162,8 +162,15 @@ class Database:
         closing = False
         while not closing:
             gathered, closing = self._gather()
-            if gathered:
-                _settle(gathered, self._outcomes([waiting.call for waiting in gathered]))
+            if not gathered:
+                continue
+            try:
+                outcomes = self._outcomes([waiting.call for waiting in gathered])
+            except BaseException:
+                what = f"the writer of {self.path} ended; nothing is known of this change"
+                _settle(gathered, [LinkError(what) for _ in gathered])
+                raise
+            _settle(gathered, outcomes)
 
     def _outcomes(self, calls: Sequence[Sequence[Statement]]) -> Sequence[Outcome]:
         try:
@@ -223,18 +230,16 @@ async def _outcome(done: asyncio.Future[int]) -> int:
     So a caller that takes over into memory what it wrote does it exactly when the disk has it.
     """
     task = asyncio.current_task()
+    assert task is not None  # a coroutine waits for a future in a task only
     cancellations = 0
     while not done.done():
         try:
             await asyncio.wait([done])
         except asyncio.CancelledError:
-            if task is None:
-                raise
             task.uncancel()
             cancellations += 1
-    if task is not None:
-        for _ in range(cancellations):
-            task.cancel()
+    for _ in range(cancellations):
+        task.cancel()
     return done.result()
 
 
