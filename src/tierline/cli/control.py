@@ -199,6 +199,8 @@ def _show_preview(session: Session, request: "ControlRequest") -> None:
                 f"  meets control {other['mrid'][:8]} of {other['group']} for {', '.join(other['functions'])}, "
                 f"{clock_span(other['start'], other['end'])}, {other['shared_members']} DERs in both: {rank}"
             )
+        if found["refused"]:
+            typer.echo(f"  it would be {found['refused']}")
         typer.echo("nothing was sent")
 
     session.show(found, words)

@@ -164,6 +164,7 @@ class Preview(TypedDict):
     rated_w: float
     relief_w: float | None
     overlaps: list[Overlap]
+    refused: str
 
 
 class Control(TypedDict):

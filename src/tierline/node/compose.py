@@ -21,6 +21,7 @@ from tierline.operations.serving.limits import recall
 from tierline.operations.serving.state import Serving
 from tierline.operations.serving.topology import adopt_grid
 from tierline.protocols.sep2.follow.walk import Entry
+from tierline.protocols.sep2.mapping.carry import why_not
 from tierline.protocols.sep2.north import Sep2North
 from tierline.protocols.sep2.server import Sep2Server
 from tierline.protocols.sep2.transport import HttpClient, HttpServer
@@ -250,6 +251,7 @@ def _serving(config: NodeConfig, identity: Identity, node: Node) -> ServingHalf:
             )
             for part in config.governor
         ),
+        carriers=[why_not],
     )
     part = config.serve.sep2
     handler = Sep2Server(state, Views(state, Rates(poll_s=part.poll_rate_s, post_s=part.post_rate_s)))

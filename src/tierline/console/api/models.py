@@ -253,6 +253,8 @@ class Preview(Shown):
     rated_w: Number
     relief_w: Number | None
     overlaps: list[Overlap]
+    refused: str
+    """Why the governor would refuse it now; empty when it would not."""
 
 
 class Control(Shown):

@@ -237,6 +237,7 @@ class Shows:
                 )
                 for overlap in preview.overlaps
             ],
+            refused=preview.refused,
         )
 
     def switches(self) -> list[models.Switch]:

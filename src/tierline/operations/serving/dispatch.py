@@ -15,7 +15,7 @@ from tierline.model.records import ControlRecord
 from tierline.operations.serving.access import require
 from tierline.operations.serving.audit import entry
 from tierline.operations.serving.limits import govern
-from tierline.operations.serving.programs import check_setpoints, curve_records, new_mrid, program_of
+from tierline.operations.serving.programs import check_carried, check_setpoints, curve_records, new_mrid, program_of
 from tierline.operations.serving.wording import worded
 
 if TYPE_CHECKING:
@@ -76,11 +76,13 @@ def check_order(order: Order, now: datetime) -> None:
 async def create_control(principal: Principal, serving: Serving, order: Order) -> ControlRecord:
     """Create an event in the program of a group; its members see it from their next walk on.
 
-    Raises: ConfigError; Forbidden, also when it is more than the governor allows.
+    Raises: ConfigError; Unsupported when no south face can carry it; Forbidden, also when it is more than the governor
+    allows.
     """
     require(principal, Verb.CONTROL, f"group {order.group_id}")
     now = serving.clock.now()
     check_order(order, now)
+    check_carried(serving, order.setpoints, order.ramp_time_s)
     async with serving.writing:
         request = govern(principal, serving, order.group_id, order.setpoints)
         program = program_of(serving, order.group_id).record.mrid

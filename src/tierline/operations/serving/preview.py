@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from tierline.engine.access import Verb
 from tierline.engine.serving_status import latest_end
 from tierline.model.control import EventStatus
+from tierline.model.errors import Forbidden
 from tierline.operations.serving.access import require
 from tierline.operations.serving.dispatch import check_order
-from tierline.operations.serving.programs import program_of
+from tierline.operations.serving.limits import govern
+from tierline.operations.serving.programs import check_carried, program_of
 from tierline.operations.serving.relief import ratings_w, relief_w
 
 if TYPE_CHECKING:
@@ -62,15 +64,18 @@ class Preview:
     relief_w: Decimal | None
     """The most the members' generation can go down, by their ratings; None when the functions do not limit active power."""
     overlaps: tuple[Overlap, ...]
+    refused: str
+    """Why the governor would refuse it now; empty when it would not."""
 
 
 def preview_control(principal: Principal, serving: Serving, order: Order) -> Preview:
     """Show what a control would do, without sending it.
 
-    Raises: ConfigError for an order that would be refused.
+    Raises: ConfigError or Unsupported for an order that would be refused.
     """
     require(principal, Verb.READ, f"group {order.group_id}")
     check_order(order, serving.clock.now())
+    check_carried(serving, order.setpoints, order.ramp_time_s)
     members, excluded = [], []
     for der_id in sorted(serving.members_of.get(order.group_id, ())):
         device = serving.devices[der_id]
@@ -88,7 +93,16 @@ def preview_control(principal: Principal, serving: Serving, order: Order) -> Pre
         rated_w=sum(ratings, Decimal(0)),
         relief_w=relief_w(order.setpoints, ratings),
         overlaps=tuple(_overlaps(serving, order)),
+        refused=_refused(principal, serving, order),
     )
+
+
+def _refused(principal: Principal, serving: Serving, order: Order) -> str:
+    try:
+        govern(principal, serving, order.group_id, order.setpoints)
+    except Forbidden as refused:
+        return str(refused)
+    return ""
 
 
 def _why_not(serving: Serving, device: EndDeviceRecord) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tierline.engine.access import Verb
 from tierline.model.control import Curve, Setpoints
-from tierline.model.errors import ConfigError
+from tierline.model.errors import ConfigError, Unsupported
 from tierline.model.functions import FUNCTIONS, Kind
 from tierline.model.identity import GroupId, Mrid, mrid
 from tierline.model.programs import DefaultControl
@@ -19,6 +19,8 @@ from tierline.operations.serving.limits import govern
 from tierline.operations.serving.wording import worded
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from tierline.model.parties import Principal
     from tierline.model.records import Record
     from tierline.model.topology import Group
@@ -93,6 +95,16 @@ def check_setpoints(setpoints: Setpoints, *, default: bool) -> None:
             raise ConfigError(fault)
 
 
+def check_carried(serving: Serving, setpoints: Setpoints, ramp_time_s: Decimal | None = None) -> None:
+    """Refuse what no DER of this node could be told, before it is promised.
+
+    Raises: Unsupported saying what cannot be carried.
+    """
+    reasons = [carry(setpoints, ramp_time_s) for carry in serving.carriers]
+    if reasons and all(reasons):
+        raise Unsupported(f"refused, nothing was sent: {'; '.join(reasons)}")
+
+
 def curve_records(serving: Serving, program: Mrid, setpoints: Setpoints) -> tuple[Setpoints, list[CurveRecord]]:
     """Give every curve an mRID of this node and the record it is served from."""
     records: list[CurveRecord] = []
@@ -125,10 +137,11 @@ def _as_served(serving: Serving, curve: Curve) -> Curve:
 async def set_default(principal: Principal, serving: Serving, group_id: GroupId, setpoints: Setpoints) -> DefaultRecord:
     """Set what holds for a group while no event does; effective at once, without end, unanswered (CSIP 2.1 G6, G7).
 
-    Raises: ConfigError, Forbidden.
+    Raises: ConfigError, Unsupported, Forbidden.
     """
     require(principal, Verb.CONTROL, f"group {group_id}")
     check_setpoints(setpoints, default=True)
+    check_carried(serving, setpoints)
     async with serving.writing:
         request = govern(principal, serving, group_id, setpoints)
         program = program_of(serving, group_id).record

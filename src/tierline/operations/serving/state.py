@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -35,13 +36,19 @@ from tierline.model.records import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
+    from decimal import Decimal
 
     from tierline.engine.governor import Budget, Request
+    from tierline.model.control import Setpoints
     from tierline.model.identity import Lfdi, Mrid, PartyId
     from tierline.model.programs import ResponseStatus
     from tierline.model.records import Record
     from tierline.model.topology import Grid
     from tierline.ports import Clock, Random, Store
+
+
+Carrier = Callable[["Setpoints", "Decimal | None"], str]
+"""Says why a south face cannot carry setpoints with a ramp time in seconds; empty when it can."""
 
 
 @dataclass(slots=True)
@@ -105,6 +112,8 @@ class Serving:
     """What was moved within the longest window of the budget."""
     tokens: dict[str, TokenRecord] = field(default_factory=dict)
     """Access tokens of operators by name, revoked ones included."""
+    carriers: list[Carrier] = field(default_factory=list)
+    """One for each south face."""
     versions: Counter[str] = field(default_factory=Counter)
     commits: int = 0
     """Transactions since this node started."""

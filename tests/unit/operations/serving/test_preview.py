@@ -5,10 +5,13 @@ from decimal import Decimal
 
 import pytest
 
-from tierline.model.control import PowerFactor, Setpoints
-from tierline.model.identity import PartyId
-from tierline.operations.serving import dispatch, registry, topology
+from tierline.engine.governor import Cap
+from tierline.model.control import Curve, CurvePoint, PowerFactor, Setpoints
+from tierline.model.errors import Unsupported
+from tierline.model.identity import Mrid, PartyId
+from tierline.operations.serving import dispatch, programs, registry, topology
 from tierline.operations.serving.preview import preview_control
+from tierline.protocols.sep2.mapping.carry import why_not
 
 
 @pytest.fixture
@@ -91,3 +94,41 @@ async def test_a_der_without_a_place_counts_no_watts(serving, operator, preview)
     await registry.register(operator, serving, [registry.NewDevice(lfdi=None, managed_by=PartyId("aggregator"))])
     serving.grid = None
     assert preview("feeder-1", connect=False).rated_w == 0
+
+
+async def test_what_the_governor_would_refuse_is_told(serving, preview):
+    assert preview("feeder-1", connect=False).refused == ""
+    serving.budget = (Cap(name="cautious", window=timedelta(hours=1), power_w=Decimal(20_000)),)
+    assert "cautious: 30000 W" in preview("feeder-1", connect=False).refused
+    assert serving.granted == []
+
+
+async def test_what_no_south_face_can_carry_is_refused(serving, operator, send, clock, preview):
+    serving.carriers = [why_not]
+    for given in ({"gen_lim_w": Decimal(5)}, {"max_lim_w_pct": Decimal(50), "min_lim_w_pct": Decimal(5)}):
+        with pytest.raises(Unsupported, match=r"nothing was sent: IEEE 2030\.5"):
+            preview("feeder-1", **given)
+        with pytest.raises(Unsupported, match="has no element for"):
+            await send("feeder-1", start=clock.now(), **given)
+        group_id = topology.find_group(serving, "feeder-1").group.id
+        with pytest.raises(Unsupported):
+            await programs.set_default(operator, serving, group_id, Setpoints.of(given))
+    assert not serving.program_of_control
+    await send("feeder-1", start=clock.now(), max_lim_w_pct=Decimal(50))
+    serving.carriers = [why_not, lambda *_: ""]
+    await send("feeder-1", start=clock.now(), gen_lim_w=Decimal(5))
+
+
+@pytest.mark.parametrize(
+    ("curve", "reason"),
+    [
+        ({"points": ((92, 44),)}, ""),
+        ({"points": ((92, 44),), "open_loop_s": Decimal(1000)}, "openLoopTms"),
+        ({"points": ((Decimal("1e12"), 44), (Decimal("1e-12"), 0))}, ""),
+    ],
+)
+def test_curves_must_fit_their_elements(curve, reason):
+    points = tuple(CurvePoint(x=Decimal(x), y=Decimal(y)) for x, y in curve["points"])
+    made = Curve(**{**curve, "mrid": Mrid("0" * 32), "points": points})
+    assert reason in why_not(Setpoints.of({"volt_var": made}), None)
+    assert bool(reason) == bool(why_not(Setpoints.of({"volt_var": made}), None))
