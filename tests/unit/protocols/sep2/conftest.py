@@ -1,14 +1,13 @@
 """A small utility over a store in memory, its server without sockets, and devices that ask it."""
 
-import asyncio
 import functools
 import importlib.util
 import inspect
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from lxml import etree
@@ -18,10 +17,14 @@ from tierline.model.control import Setpoints
 from tierline.model.errors import LinkError
 from tierline.model.identity import GroupId, Lfdi, PartyId
 from tierline.model.parties import Principal, Role
+from tierline.model.programs import Response, ResponseStatus
+from tierline.model.telemetry import Reading
 from tierline.model.topology import Feeder, Grid, Line, Node, ServicePoint, Source, Switch, SwitchKind, Transformer
 from tierline.operations.serving import dispatch, registry, topology
 from tierline.operations.serving.state import Serving
 from tierline.protocols.sep2.codec import parse
+from tierline.protocols.sep2.follow.walk import Entry
+from tierline.protocols.sep2.north import Sep2North
 from tierline.protocols.sep2.server import Sep2Server
 from tierline.protocols.sep2.transport import Peer, Request
 from tierline.protocols.sep2.views import Rates, Views
@@ -215,6 +218,85 @@ class Bench:
         await topology.confirm_switching(OPERATOR, self.state, {3: False, 2: True})
 
 
+SERVER = "192.0.2.1:8443"
+
+
+@dataclass
+class Brought:
+    status: int
+    body: bytes = b""
+    location: str = ""
+
+
+class Courier:
+    """Carries requests to a server in memory; `instead` answers in its place."""
+
+    def __init__(self, bench, who="pv-1"):
+        self.bench, self.who = bench, who
+        self.log = []
+        self.instead = {}
+        self.is_closed = False
+
+    async def request(self, method, path, body=b""):
+        self.log.append((method, path))
+        made = self.instead.get((method, path)) or self.instead.get(method)
+        if isinstance(made, Exception):
+            raise made
+        answer = await self.bench.ask(method, path, self.who, body)
+        return made(answer) if made else Brought(answer.status, answer.body, answer.location)
+
+    def writes(self):
+        return [line for line in self.log if line[0] != "GET"]
+
+    async def close(self):
+        self.is_closed = True
+
+
+class Above:
+    """A client of the bench's server, with a store of its own that outlives it."""
+
+    def __init__(self, bench, server=SERVER):
+        self.bench, self.server = bench, server
+        self.store = MemoryStore()
+        self.courier = Courier(bench)
+        self.lfdi = bench.LFDIS["pv-1"]
+        self.start()
+
+    def start(self):
+        """Start anew over the same store."""
+        entry = Entry(
+            dcap="/dcap",
+            lfdi=self.lfdi,
+            channel="utility",
+            party="utility",
+            server=self.server,
+            server_lfdi=None,
+            pin=111115,
+        )
+        self.north = Sep2North(
+            courier=self.courier,
+            entry=entry,
+            clock=self.bench.clock,
+            store=self.store,
+            lfdi=self.lfdi,
+            pen=self.bench.PEN,
+        )
+
+    def answer(self, mrid, status=ResponseStatus.RECEIVED, lfdi=None):
+        return Response(
+            mrid=mrid,
+            der_id="aaaaaaaaaaaaa",
+            lfdi=lfdi,
+            status=status,
+            created_at=self.bench.clock.now(),
+            channel="utility",
+        )
+
+    def reading(self, point="w", value=5, after_s=0, power=0, **more):
+        time = self.bench.clock.now() + timedelta(seconds=after_s)
+        return Reading(der_id="aaaaaaaaaaaaa", point=point, value=value, power_of_ten=power, time=time, **more)
+
+
 @pytest.fixture
 def clock():
     return FakeClock()
@@ -241,6 +323,12 @@ def is_valid():
 
 
 @pytest.fixture
-def tools():
-    """Give what tests build upon."""
-    return SimpleNamespace(WatchedStore=WatchedStore, FakeClock=FakeClock, Bench=Bench, asyncio=asyncio)
+def above(bench):
+    """A client of the bench's server."""
+    return Above(bench)
+
+
+@pytest.fixture
+def brought():
+    """What a courier brings back: `brought(404)`."""
+    return Brought
