@@ -1,5 +1,6 @@
 """`tierline demo`: the demonstration, one command and nothing else to set up."""
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,9 @@ from tierline.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from tierline.scenario.demo import Options
+
+_ENDED_EARLY = 130
+"""The exit status of a program that was told to stop."""
 
 EVIDENCE = Annotated[
     Path | None, typer.Option("--evidence", help="Folder for raw evidence of the run; made when missing.")
@@ -77,7 +81,10 @@ def perform(
         gateways=gateways,
         state=state,
     )
-    env.run(run_scenario(options))
+    try:
+        env.run(run_scenario(options))
+    except asyncio.CancelledError as told:
+        raise typer.Exit(_ENDED_EARLY) from told
     kept = {"scenario": scenario, "state": str(state), "evidence": None if evidence is None else str(evidence)}
     output.show(kept, lambda: typer.echo(_said(options)))
 
