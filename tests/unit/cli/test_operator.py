@@ -3,9 +3,12 @@
 import asyncio
 import json
 from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
+from tierline.engine.governor import Cap
 from tierline.model.records import AuditRecord, DerInfoKind, DerInfoRecord
 
 CURVE = '{"points": [[92, 44], [98, 0], [102, 0], [108, -44]], "y_ref": "set_max_var", "open_loop_s": 5}'
@@ -134,6 +137,13 @@ def test_a_dry_run_and_a_preview_send_nothing(node, serving, control):
     assert "the other one ranks first" in said
     assert "pv-4 does not get it" in said
     assert list(serving.program_of_control) == [control]
+
+
+def test_a_preview_tells_what_the_governor_says(node, serving):
+    serving.budget = (Cap(name="cautious", window=timedelta(hours=1), power_w=Decimal(10_000)),)
+    words = ("control", "preview", *CREATE[2:-2])
+    assert "it would be refused by the governor: cautious: 15000.0 W" in node(*words).replace("15000 W", "15000.0 W")
+    assert "refused by the governor" in node(*CREATE, code=1)
 
 
 def test_a_preview_without_relief_says_nothing_of_it(node, serving, der, clock):

@@ -219,8 +219,6 @@ def _replayed(serving: Serving, der: DerId, programs: list[Served], now: datetim
     rules = ScheduleRules(supported=frozenset(FUNCTIONS), device_category=device.device_category)
     schedule = Schedule(rules, draw=lambda _low, _high: 0)
     for instant in sorted(instant for instant in instants if instant <= now):
-        schedule.advance(instant)
-        schedule.confirm(event.mrid for event in schedule.in_effect(instant).values())
         schedule.see([_shown(served, instant) for served in programs if since[served.record.mrid] <= instant], instant)
     return _Rated(schedule, schedule.in_effect(now))
 

@@ -82,6 +82,8 @@ async def test_a_stronger_program_ranks_first(send, clock, preview):
     await send("feeder-1", start=clock.now(), max_lim_w_pct=Decimal(80))
     assert not preview("two feeders", max_lim_w_pct=Decimal(50)).overlaps[0].wins
     assert preview("feeder-2", max_lim_w_pct=Decimal(50)).overlaps == ()
+    # In the same program the newer one ranks first.
+    assert preview("feeder-1", max_lim_w_pct=Decimal(50)).overlaps[0].wins
 
 
 async def test_a_cancelled_control_is_not_met(serving, operator, send, clock, preview):
