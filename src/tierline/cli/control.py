@@ -55,6 +55,8 @@ def create_control(
         control = found["control"]
         typer.echo(f"control {control['mrid']} created for {control['group']}: {len(found['members'])} DERs")
         _say_control(control)
+        if not found["members"]:
+            typer.echo("  nobody belongs to the group now; who joins it before the end gets the control")
         typer.echo(f"\nwatch it:   tierline control show {control['mrid'][:8]}")
         typer.echo(f"cancel it:  tierline control cancel {control['mrid'][:8]} --reason …")
 

@@ -115,6 +115,11 @@ def test_a_control_is_created(node):
     assert "tierline control cancel" in said
 
 
+def test_a_control_for_nobody_says_so(node, serving):
+    serving.members_of.clear()
+    assert "nobody belongs to the group now" in node(*CREATE)
+
+
 def test_a_control_may_begin_later_and_be_spread(node_json, node):
     later = node_json(*CREATE, "--in", "1h30m", "--randomize-start=-30s", "--randomize-duration", "60", "--ramp", "10s")
     found = later["control"]
