@@ -55,13 +55,14 @@ class Spine:
             demo = true
             """
 
-    def utility(self, poll_rate_s=60):
+    def utility(self, poll_rate_s=60, post_rate_s=300):
         text = f"""{self.common("utility", 4, "utility")}
             [identity]
             pen = 40732
             [serve.sep2]
             listen = ["127.0.0.1:0"]
             poll_rate_s = {poll_rate_s}
+            post_rate_s = {post_rate_s}
             [grid]
             file = "oberrhein"
             """

@@ -227,7 +227,8 @@ _REFUSALS: tuple[tuple[type[TierlineError], int, int], ...] = (
     (TooMany, 403, RESOURCE_LIMIT),
     (Malformed, 400, INVALID_FORMAT),
     (PeerError, 400, INVALID_VALUE),
-    (Conflict, 409, INVALID_VALUE),
+    # A mRID that is another creator's: 403 by IEEE 2030.5-2023 10.11.3, rule e.
+    (Conflict, 403, INVALID_VALUE),
     (Forbidden, 403, INVALID_VALUE),
 )
 """Status and reasonCode of what is refused; the first that fits counts."""

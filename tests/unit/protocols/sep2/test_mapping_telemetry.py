@@ -148,10 +148,24 @@ def test_a_reading_without_value_or_time_is_refused(one, why):
         read_readings(meter, metering.ReadingType(uom=38), DER)
 
 
-def test_a_phase_nobody_knows_is_none_and_a_qualifier_nobody_knows_is_refused():
+@pytest.mark.parametrize(
+    ("code", "point", "qualifier"),
+    [
+        (None, "v_ln", Qualifier.INSTANTANEOUS),
+        (2, "v_ln", Qualifier.AVERAGE),
+        (12, "v_ln", Qualifier.INSTANTANEOUS),
+        (29, "uom_29_phase_0_qualifier_29", Qualifier.INSTANTANEOUS),
+    ],
+)
+def test_a_plain_value_may_be_called_normal_and_a_deviation_is_no_value(code, point, qualifier):
+    one = metering.Reading(value=1, time_period=DateTimeInterval(start=0, duration=0))
+    meter = metering.MirrorMeterReading(mrid="1" * 32, reading=one)
+    ((_, found),) = read_readings(meter, metering.ReadingType(uom=29, data_qualifier=code), DER)
+    assert (found.point, found.qualifier) == (point, qualifier)
+
+
+def test_a_phase_nobody_knows_is_none():
     one = metering.Reading(value=1, time_period=DateTimeInterval(start=0, duration=0))
     meter = metering.MirrorMeterReading(mrid="1" * 32, reading=one)
     ((_, found),) = read_readings(meter, metering.ReadingType(uom=29, phase=224), DER)
     assert (found.point, found.phase) == ("v_ll", Phase.NONE)
-    with pytest.raises(PeerError, match="3 is no data qualifier"):
-        read_readings(meter, metering.ReadingType(uom=29, data_qualifier=3), DER)

@@ -290,7 +290,7 @@ async def test_a_usage_point_of_another_device_is_refused(bench):
 async def test_the_name_of_anothers_usage_point_is_taken(bench):
     await made(bench, meter())
     answer = await bench.ask("POST", "/mup", "pv-2", render(usage_point(bench, meter("D" * 32), who="pv-2")))
-    assert answer.status == 409
+    assert answer.status == 403
     assert [record.der_id for record in kept(bench, MirrorUsagePointRecord)] == [bench.der()]
 
 
@@ -307,7 +307,7 @@ async def test_nobody_writes_into_anothers_series(bench, restarted):
         await bench.ask("POST", "/mup", "pv-2", render(usage_point(bench, meter(MMR, 666), mrid="F" * 32, who="pv-2"))),
         await bench.ask("POST", location, "pv-2", render(meter(MMR, 666))),
     ]
-    assert [answer.status for answer in answers] == [409, 409, 409, 404]
+    assert [answer.status for answer in answers] == [403, 403, 403, 404]
     assert [record.reading.value for record in kept(bench, ReadingRecord)] == [1]
 
 
@@ -391,7 +391,7 @@ async def test_a_deleted_usage_point_is_gone_and_its_readings_stay(bench):
     assert bench.get("/mup").all == 0
     assert [record.reading.value for record in kept(bench, ReadingRecord)] == [7]
     theirs = usage_point(bench, meter(MMR, 8), mrid="E" * 32, who="pv-2")
-    assert (await bench.ask("POST", "/mup", "pv-2", render(theirs))).status == 409
+    assert (await bench.ask("POST", "/mup", "pv-2", render(theirs))).status == 403
 
 
 async def test_a_device_has_so_many_usage_points_and_series_and_no_more(bench, monkeypatch):
@@ -441,7 +441,7 @@ async def test_two_devices_that_want_one_series_at_once_do_not_both_get_it(bench
         tasks = [group.create_task(bench.ask("POST", "/mup", who, body)) for who, body in bodies.items()]
         await asyncio.sleep(0)
         bench.store.gate.set()
-    assert sorted(task.result().status for task in tasks) == [201, 409]
+    assert sorted(task.result().status for task in tasks) == [201, 403]
 
 
 async def test_readings_for_a_usage_point_that_is_deleted_meanwhile_are_refused(bench):

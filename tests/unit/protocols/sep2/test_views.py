@@ -12,7 +12,7 @@ from tierline.model.programs import ResponseStatus
 from tierline.operations.serving import dispatch, programs, registry, telemetry
 from tierline.protocols.sep2 import views
 from tierline.protocols.sep2.codec import parse
-from tierline.protocols.sep2.hrefs import Href, Place
+from tierline.protocols.sep2.hrefs import Href, PageQuery, Place
 from tierline.protocols.sep2.lists import in_order
 from tierline.protocols.sep2.resources.objects import List
 from tierline.protocols.sep2.resources.rows import rows_of
@@ -384,3 +384,9 @@ async def test_a_status_that_was_given_is_shown_as_given(bench):
     await bench.state.commit([replace(record, control=given)])
     body = bench.start("GET", f"{bench.program()}/derc").body
     assert parse(body).items[0].event_status.current_status == 4
+
+
+async def test_views_alone_show_nobody_what_is_anothers(bench):
+    device = bench.state.devices[bench.der()]
+    other = Href(place=Place.END_DEVICE, der=bench.der("pv-2"))
+    assert bench.views.body(other, PageQuery(), device, bench.NOON) is None

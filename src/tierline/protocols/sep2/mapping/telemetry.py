@@ -82,6 +82,9 @@ _BY_TYPE = {(row.uom, row.phase, row.flow if row.uom == WATT_HOURS else None): r
     (VOLTS, Phase.C, None): "v_cn",
 }
 
+_QUALIFIERS = {qualifier.value: qualifier for qualifier in Qualifier} | {12: Qualifier.INSTANTANEOUS}
+"""DataQualifierType; 12 is `normal`, as some clients call a plain value."""
+
 MIRRORED_DER = 0x0049
 """roleFlags: a mirror (bit 0) of a DER (bit 3) behind a submeter (bit 6)."""
 
@@ -116,7 +119,11 @@ def point_of(kind: metering.ReadingType) -> str:
         raise PeerError("uom is missing: what is measured?", path="MirrorMeterReading/ReadingType/uom")
     phase = kind.phase or 0
     flow = kind.flow_direction if kind.uom == WATT_HOURS else None
-    return _BY_TYPE.get((kind.uom, phase, flow), f"uom_{kind.uom}_phase_{phase}")
+    numbers = f"uom_{kind.uom}_phase_{phase}"
+    if (kind.data_qualifier or 0) not in _QUALIFIERS:
+        # A standard deviation of a voltage is no voltage.
+        return f"{numbers}_qualifier_{kind.data_qualifier}"
+    return _BY_TYPE.get((kind.uom, phase, flow), numbers)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -199,7 +206,7 @@ def read_readings(
                     time=read_time(when.start, "MirrorMeterReading/Reading/timePeriod/start"),
                     duration_s=when.duration,
                     phase=_phase(kind.phase),
-                    qualifier=_qualifier(kind.data_qualifier),
+                    qualifier=_QUALIFIERS.get(kind.data_qualifier or 0, Qualifier.INSTANTANEOUS),
                     quality=Quality((reading.quality_flags or 0) & 0x7F),
                 ),
             )
@@ -220,10 +227,3 @@ def _phase(code: int | None) -> Phase:
         return Phase(code or 0)
     except ValueError:
         return Phase.NONE
-
-
-def _qualifier(code: int | None) -> Qualifier:
-    try:
-        return Qualifier(code or 0)
-    except ValueError as error:
-        raise PeerError(f"{code} is no data qualifier that is read here", path="ReadingType/dataQualifier") from error
