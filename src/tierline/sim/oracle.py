@@ -32,7 +32,7 @@ class OracleEvent:
     duration: float
     """Scheduled duration, without randomization."""
     modes: Mapping[str, object]
-    """Mode to value; values are compared for equality only."""
+    """Mode to value; values are compared for equality only. A ramp time the DER cannot keep to (E5) is told by a mode not supported."""
     randomize_start: int = 0
     """E1: r1 lies between 0 and this."""
     randomize_duration: int = 0
@@ -302,10 +302,11 @@ class _Story:
     # --- losses (E14, E16) ---------------------------------------------------------------------------------------------------
 
     def lose_modes(self) -> bool:
-        """Let events lose modes; say whether any did.
+        """Let events lose modes, all of one moment together; say whether any did.
 
-        One that loses a mode at this very instant does not hold it at this instant (E13) and so takes it from nobody: those losses count
-        first whose taker is not itself a loser. Should takers form a ring, the first-ranked loser gives way.
+        E14: one that itself loses a mode takes it from nobody, so those losses count first whose taker is not itself a loser. One such
+        there is: takers of E14 follow the rank, takers of E16 the schedule, and whoever loses by E16 has an empty period, in which it
+        takes nothing by E14. So takers never form a ring at any one moment.
         """
         losses = [
             (old, mode, new)
@@ -316,7 +317,7 @@ class _Story:
         ]
         losers = {(old.event.mrid, mode) for old, mode, _ in losses}
         undisputed = [loss for loss in losses if (loss[2].event.mrid, loss[1]) not in losers]
-        for old, mode, new in undisputed or losses[:1]:
+        for old, mode, new in undisputed:
             old.gone.add(mode)
             self.takers.setdefault(old.event.mrid, []).append(new)
         for old in self.taking_part():
@@ -332,8 +333,9 @@ class _Story:
             return new.effective_start <= old.effective_start
         if self.succeeds(new, old, mode) or self.succeeds(old, new, mode):
             return False  # E14: not successive
-        intersect = max(new.effective_start, old.effective_start) < min(new.effective_end, old.effective_end)
-        return intersect and self.now < new.effective_end and self.ranks_before(new, old)  # E14
+        new_end, old_end = self.period_end(new, mode), self.period_end(old, mode)
+        intersect = max(new.effective_start, old.effective_start) < min(new_end, old_end)
+        return intersect and self.now < new_end and self.ranks_before(new, old)  # E14
 
     def supersede_code(self, old: _Seen) -> int:
         """E18: the first-ranked of those who took modes at this moment decides."""
@@ -363,12 +365,15 @@ class _Story:
         return min(first_ranked_first, key=lambda later: later.effective_start, default=None)
 
     def period_end(self, seen: _Seen, mode: str) -> float:
-        """E15: the effective end, or by E16 the successor's effective start."""
+        """E15, E16: where the period for `mode` of `seen`, which holds it, ends: at the successor's effective start, else at its own end.
+
+        One that still holds the mode after its own end and has no successor lost the successor at this moment: it ends now (E16).
+        """
         successor = self.successor(seen, mode)
-        return seen.effective_end if successor is None else successor.effective_start
+        return max(seen.effective_end, self.now) if successor is None else successor.effective_start
 
     def end_periods(self) -> bool:
-        """E15: end what is over; say whether anything was."""
+        """E15: end what is over, completed if it has started, else silently; say whether anything was."""
         silent = self.end_silently()
         over = [
             (seen, mode)
@@ -380,7 +385,9 @@ class _Story:
             seen.gone.add(mode)
         for seen in self.taking_part():
             if not seen.held():
-                self.finish(seen, COMPLETED)
+                seen.terminal = True
+                if seen.started:
+                    self.say(seen, COMPLETED)
         return silent or bool(over)
 
     def end_silently(self) -> bool:
@@ -393,7 +400,7 @@ class _Story:
     # --- starts and values (E17, E20) ----------------------------------------------------------------------------------------
 
     def in_effect(self, seen: _Seen, mode: str) -> bool:
-        """Say whether `seen`, which takes part, is now in the effective period of a mode it holds (E2, E15)."""
+        """Say whether `seen`, which takes part, is now in its period for a mode it holds (E2, E15, E16)."""
         return seen.holds(mode) and seen.effective_start <= self.now < self.period_end(seen, mode)
 
     def start_events(self) -> bool:

@@ -168,9 +168,10 @@ def test_e1_duration_moves_by_the_drawn_offset():
     assert answers(story, "A") == [(0, 1), (100, 2), (120, 3)]
 
 
-def test_e1_duration_is_never_below_zero():
+def test_e1_duration_is_never_below_zero_and_e15_what_never_started_ends_silently():
     story = history((0, program("P", 1, event("A", 100, 50, randomize_duration=-90))), A=(0, -90, None))
-    assert answers(story, "A") == [(0, 1), (100, 3)]
+    assert answers(story, "A") == [(0, 1)]
+    assert sources(story, 100) is None
     assert boundaries(story, 1000) == [0, 100]
 
 
@@ -394,14 +395,90 @@ def test_e14_one_that_loses_a_mode_at_this_instant_takes_it_from_nobody():
     assert answers(story, "O") == [(0, 1), (130, 2), (180, 3)]
 
 
-def test_e14_and_e16_one_first_seen_in_the_gap_before_a_successor_is_not_superseded_by_the_event_in_extra_time():
-    # A's effective period is over (E2) but its period for m is not (E16): both are in effect, and the first-ranked applies.
-    earlier, later = event("A", 100, 100, creation_time=2), event("B", 200, 100, creation_time=3, randomize_start=30)
-    low = event("O", 150, 300)
-    story = history((0, program("P", 1, earlier, later)), (210, program("P", 1, earlier, later, low)), B=(30, 0, None))
-    assert [sources(story, t) for t in (209, 210, 229, 230, 330)] == ["A", "A", "A", "B", None]
-    assert answers(story, "O") == [(210, 1), (210, 2), (230, 7)]
+def waiting(*others, seen_at=0, **change):
+    """A [100, 200) waits for its successor B until 230; `others`, of program Q, are first seen at `seen_at`."""
+    later = event("B", 200, 100, creation_time=5, randomize_start=30)
+    own = program("P", 5, event("A", 100, 100, creation_time=5), replace(later, **change))
+    before = [(0, program("P", 5, event("A", 100, 100, creation_time=5), later), program("Q", 1))] if seen_at else []
+    return history(*before, (seen_at, own, *others), B=(30, 0, None))
+
+
+@pytest.mark.parametrize(
+    ("seen_at", "starts", "lost_at"),
+    [
+        (0, 215, 100),  # known ahead: lost when A is first in its period, as for any two periods that intersect
+        (150, 215, 150),
+        (210, 150, 210),
+        (210, 215, 210),
+        (220, 215, 220),
+    ],
+)
+def test_e14_a_lower_ranked_event_never_starts_in_the_time_in_which_a_higher_ranked_one_waits(seen_at, starts, lost_at):
+    story = waiting(program("Q", 9, event("C", starts, 14 + 215 - starts)), seen_at=seen_at)
+    assert answers(story, "C") == [(seen_at, 1), (lost_at, 14)]
     assert answers(story, "A") == [(0, 1), (100, 2), (230, 3)]
+    assert [sources(story, t) for t in (199, 200, 215, 229, 230)] == ["A", "A", "A", "A", "B"]
+
+
+def test_e14_what_was_lost_to_one_that_waits_is_not_regained_when_its_successor_goes():
+    low = program("Q", 9, event("C", 215, 14))
+    earlier, later = event("A", 100, 100), event("B", 200, 100, randomize_start=30)
+    story = history(
+        (0, program("P", 5, earlier, later), low),
+        (205, program("P", 5, earlier, replace(later, status=2)), low),
+        B=(30, 0, None),
+    )
+    assert answers(story, "A") == [(0, 1), (100, 2), (205, 3)]
+    assert answers(story, "C") == [(0, 1), (100, 14)]
+
+
+@pytest.mark.parametrize("seen_at", [0, 210])
+def test_e14_a_first_ranked_event_takes_over_in_the_time_in_which_another_waits(seen_at):
+    story = waiting(program("Q", 1, event("C", 215, 10)), seen_at=seen_at)
+    assert answers(story, "C") == [(seen_at, 1), (215, 2), (225, 3)]
+    assert answers(story, "A") == [(0, 1), (100, 2), (215, 7)]
+    assert answers(story, "B") == [(0, 1), (230, 2), (330, 3)]
+    assert [sources(story, t) for t in (214, 215, 224, 225, 230)] == ["A", "C", "C", None, "B"]
+
+
+def test_e14_a_first_ranked_event_takes_over_from_the_one_that_waits_and_its_successor_at_one_moment():
+    story = waiting(program("Q", 1, event("C", 215, 50)))
+    assert answers(story, "A") == [(0, 1), (100, 2), (215, 7)]
+    assert answers(story, "B") == [(0, 1), (215, 14)]
+    assert [sources(story, t) for t in (214, 215, 264, 265)] == ["A", "C", "C", None]
+
+
+def test_e14_a_period_that_a_successor_ends_early_does_not_reach_what_starts_after_it():
+    earlier = event("A", 100, 100, creation_time=9, randomize_duration=60)  # its own end would be 260
+    story = history(
+        (0, program("P", 1, earlier, event("B", 200, 10, creation_time=9), event("C", 215, 30))), A=(0, 60, None)
+    )
+    assert answers(story, "A") == [(0, 1), (100, 2), (200, 3)]
+    assert answers(story, "C") == [(0, 1), (215, 2), (245, 3)]
+
+
+@pytest.mark.parametrize(("starts", "code"), [(210, 7), (220, 3)])
+def test_e14_and_e16_the_period_of_one_that_waited_reaches_to_the_moment_its_successor_goes(starts, code):
+    story = waiting(program("Q", 1, event("C", starts, 50)), seen_at=220, status=2)
+    assert answers(story, "B") == [(0, 1), (220, 6)]
+    assert answers(story, "A") == [(0, 1), (100, 2), (220, code)]
+    assert [sources(story, t) for t in (219, 220)] == ["A", "C"]
+
+
+def test_e15_what_is_first_seen_after_its_successor_began_never_starts_and_ends_silently():
+    earlier, later = event("A", 100, 100, randomize_duration=60), event("B", 200, 100)
+    story = history((150, program("P", 1, later)), (230, program("P", 1, earlier, later)), A=(0, 60, None))
+    assert answers(story, "A") == [(230, 1)]
+    assert answers(story, "B") == [(150, 1), (200, 2), (300, 3)]
+
+
+def test_e15_one_that_never_started_ends_silently_when_its_last_mode_ends_though_others_were_lost():
+    earlier, later = event("A", 100, 100, "mn", randomize_duration=60), event("B", 200, 100, "n")
+    taker = program("Q", 1, event("C", 100, 300))
+    story = history(
+        (150, program("P", 2, later), taker), (230, program("P", 2, earlier, later), taker), A=(0, 60, None)
+    )
+    assert answers(story, "A") == [(230, 1)]
 
 
 @pytest.mark.parametrize("earlier_created", [-1, 1])
@@ -441,14 +518,26 @@ def test_e16_a_period_that_would_be_empty_is_lost():
     assert answers(history(walk, code="7", A=(50, 0, None), B=(-40, 0, None)), "A") == [(0, 1), (70, 7)]
 
 
-def test_e14_to_e16_a_ring_of_takers_is_broken_at_the_first_ranked():
+def test_e14_to_e16_one_whose_period_would_be_empty_takes_nothing_until_its_successor_is_itself_superseded():
     earlier = event("A", 100, 10, creation_time=3, randomize_start=20)
     between = event("X", 105, 85, creation_time=2)
     later = event("B", 110, 50, creation_time=1, randomize_start=-20)
     story = history((0, program("P", 1, earlier, between, later)), A=(5, 0, None), B=(-5, 0, None))
+    assert answers(story, "B") == [
+        (0, 1),
+        (105, 7),
+    ]  # X takes it; A, no longer without a period, takes X (E22: repeated)
+    assert answers(story, "X") == [(0, 1), (105, 7)]
+    assert answers(story, "A") == [(0, 1), (105, 2), (115, 3)]
+
+
+def test_e14_one_whose_period_is_empty_takes_nothing():
+    earlier = event("A", 100, 10, creation_time=3, randomize_start=20)
+    later = event("B", 110, 2, creation_time=1, randomize_start=-20)  # [105, 107)
+    after = event("X", 110, 50, creation_time=0)
+    story = history((0, program("P", 1, earlier, later), program("Q", 2, after)), A=(5, 0, None), B=(-5, 0, None))
     assert answers(story, "A") == [(0, 1), (105, 7)]
-    assert answers(story, "B") == [(0, 1), (105, 7)]
-    assert answers(story, "X") == [(0, 1), (105, 2), (190, 3)]
+    assert answers(story, "X") == [(0, 1), (110, 2), (160, 3)]
 
 
 @pytest.mark.parametrize(("same_created", "other_created", "code"), [(3, 2, 7), (2, 3, 14)])
@@ -702,6 +791,7 @@ def test_every_event_goes_a_legal_path_and_reaches_its_end(story):
         assert path == [254] or path[0] == 1
         assert set(path[1:-1]) <= {2}
         assert 14 not in path or 2 not in path
+        assert 3 not in path or 2 in path
 
 
 @settings(max_examples=60, deadline=None)
@@ -711,6 +801,15 @@ def test_nothing_changes_between_boundaries(story):
     assert instants == sorted(set(instants))
     for earlier, later in zip(instants, [*instants[1:], 101], strict=True):
         assert applied(story, earlier) == applied(story, (earlier + later) / 2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(histories())
+def test_e14_at_every_instant_at_most_one_event_is_in_effect_for_a_mode(story):
+    for t in boundaries(story, 100):
+        told = oracle_module._retell(story, t)
+        for mode in "mn":
+            assert sum(told.in_effect(seen, mode) for seen in told.taking_part()) <= 1
 
 
 def test_the_oracle_imports_the_standard_library_only():
