@@ -44,7 +44,7 @@ STEP_S: Final = 1.0
 """Simulated seconds between power flows."""
 FLOW_EVERY: Final = 10
 """Steps between the power flows that are written down."""
-FLUSH_S: Final = 2.0
+FLUSH_S: Final = 1.0
 """Wall seconds between writings of the journal."""
 UNIT: Final = 1
 """The Modbus unit identifier of every device."""

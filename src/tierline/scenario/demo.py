@@ -119,39 +119,24 @@ async def _perform(
     try:
         async with asyncio.TaskGroup() as group:
             relay = Relay(group, RealNetwork(), HOST, plan.server_port)
-            scene = Scene(plan)
-            helpers = [group.create_task(processes.watch()), group.create_task(_looking(scene))]
-            client = await _start_utility(plan, processes, relay, scene)
-            members = await _enrol(plan, script, client)
-            for process in plan.gateway_processes:
-                await processes.start(process, plan.files[process])
-            lfdis = {gateway.lfdi for gateway in plan.gateways}
-            await _until(lambda: scene.walked >= lfdis, "every gateway walks")
-            ready, ready_s = clock.now(), clock.deadline() - began
-            steps.note("ready", ready)
-            scene.say(ready, f"{len(lfdis)} gateways have walked; operator API at {plan.operator_url}")
-            log.info("ready", gateways=len(lfdis), after_s=round(ready_s, 1), operator_api=plan.operator_url)
-            stage = Stage(
-                plan=plan,
-                script=script,
-                clock=clock,
-                client=client,
-                processes=processes,
-                relay=relay,
-                scene=scene,
-                steps=steps,
-                members=members,
-            )
-            if not options.headless:
-                helpers.append(group.create_task(show(stage)))
-            await stage.play(ready)
-            await client.close()
-            await processes.stop(*plan.gateway_processes)
-            await processes.stop(UTILITY)
-            await processes.stop(PLANT)
-            relay.close()
-            for helper in helpers:
-                helper.cancel()
+            try:
+                scene = Scene(plan)
+                helpers = [group.create_task(processes.watch()), group.create_task(_looking(scene))]
+                stage = await _set_stage(script, plan, clock, processes, relay, scene, steps)
+                ready, ready_s = clock.now(), clock.deadline() - began
+                steps.note("ready", ready)
+                scene.say(ready, f"{len(plan.gateways)} gateways have walked")
+                log.info("ready", gateways=len(plan.gateways), after_s=round(ready_s, 1), api=plan.operator_url)
+                if not options.headless:
+                    helpers.append(group.create_task(show(stage)))
+                await stage.play(ready)
+                await stage.client.close()
+                for processes_of_one_kind in (plan.gateway_processes, (UTILITY,), (PLANT,)):
+                    await processes.stop(*processes_of_one_kind)
+                for helper in helpers:
+                    helper.cancel()
+            finally:
+                relay.close()
     except ExceptionGroup as failures:
         raise _first(failures) from failures
     finally:
@@ -170,6 +155,29 @@ async def _perform(
         "checks": script.checks,
         "devices": devices_of(plan, UNIT),
     }
+
+
+async def _set_stage(
+    script: Script, plan: Plan, clock: RealClock, processes: Processes, relay: Relay, scene: Scene, steps: Steps
+) -> Stage:
+    """Start everything and wait until every gateway has walked once."""
+    client = await _start_utility(plan, processes, relay, scene)
+    members = await _enrol(plan, script, client)
+    for process in plan.gateway_processes:
+        await processes.start(process, plan.files[process])
+    lfdis = {gateway.lfdi for gateway in plan.gateways}
+    await _until(lambda: scene.walked >= lfdis, "every gateway has walked")
+    return Stage(
+        plan=plan,
+        script=script,
+        clock=clock,
+        client=client,
+        processes=processes,
+        relay=relay,
+        scene=scene,
+        steps=steps,
+        members=members,
+    )
 
 
 async def _start_utility(plan: Plan, processes: Processes, relay: Relay, scene: Scene) -> AsyncClient:

@@ -29,6 +29,7 @@ class Relay:
         self._server_port = server_port
         self._open: dict[str, asyncio.Event] = {}
         self._servers: list[Server] = []
+        self._is_closed = False
 
     @property
     def cut_off(self) -> frozenset[str]:
@@ -44,7 +45,10 @@ class Relay:
         is_open.set()
 
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            self._group.create_task(self._carry(is_open, reader, writer))
+            if self._is_closed:  # it was accepted while the listener was closing
+                writer.transport.abort()
+            else:
+                self._group.create_task(self._carry(is_open, reader, writer))
 
         def protocol() -> asyncio.Protocol:
             return asyncio.StreamReaderProtocol(asyncio.StreamReader(), connected)
@@ -64,7 +68,8 @@ class Relay:
             self._open[gateway].set()
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening; connections end with their task group."""
+        self._is_closed = True
         for server in self._servers:
             server.close()
 
