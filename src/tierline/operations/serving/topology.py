@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tierline.engine.access import Verb
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from tierline.model.parties import Principal
     from tierline.model.records import EndDeviceRecord, Record
     from tierline.operations.serving.state import Serving
+
+_MICROSECOND = timedelta(microseconds=1)
+"""The resolution of the store."""
 
 SYSTEM = "system"
 """The grid reference of the group of all DERs of the grid."""
@@ -141,7 +145,9 @@ def membership_records(serving: Serving, changes: list[Move], cause: str) -> lis
     for move in changes:
         for group_id in move.leaves:
             current = serving.memberships[move.der_id, group_id].membership
-            ended = replace(current, valid_to=now, recorded_at=now)
+            # A clock may have been set back: an end is never before its beginning, nor known before it.
+            recorded_at = max(now, current.recorded_at + _MICROSECOND)
+            ended = replace(current, valid_to=max(now, current.valid_from), recorded_at=recorded_at)
             records.append(MembershipRecord(party=serving.party, membership=ended, cause=cause))
         for group_id in move.joins:
             begun = Membership(der_id=move.der_id, group_id=group_id, valid_from=now, valid_to=None, recorded_at=now)
