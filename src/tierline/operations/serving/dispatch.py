@@ -69,7 +69,11 @@ def check_order(order: Order, now: datetime) -> None:
     for name, value in (("start", order.randomize_start_s), ("duration", order.randomize_duration_s)):
         if abs(value) > RANDOMIZE_MAX_S:
             raise ConfigError(f"the {name} can be randomized by at most {RANDOMIZE_MAX_S} s, not {value}")
-    if order.start + timedelta(seconds=order.duration_s) <= now:
+    try:
+        end = order.start + timedelta(seconds=order.duration_s + 2 * RANDOMIZE_MAX_S)
+    except OverflowError as error:
+        raise ConfigError(f"a control of {order.duration_s} s would end beyond the year 9999; end it sooner") from error
+    if end - timedelta(seconds=2 * RANDOMIZE_MAX_S) <= now:
         raise ConfigError(f"the control would end at or before {now:%H:%M:%S}, which is now; start it later")
 
 
