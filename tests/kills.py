@@ -59,6 +59,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def work_of(pid):
+    """The processor seconds of a process, user and system."""
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+
 class Acknowledged:
     """What the utility said it has taken; and what was asked for, acknowledged or not."""
 
@@ -251,8 +257,7 @@ class Utility:
                     break
                 await asyncio.sleep(0.01)
         self.starts_s.append(time.monotonic() - began)
-        ticks = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-        self.work_s.append(sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"))
+        self.work_s.append(work_of(self.process.pid))
 
     async def kill(self):
         os.killpg(self.process.pid, signal.SIGKILL)
