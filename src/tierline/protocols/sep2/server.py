@@ -6,6 +6,7 @@ as what does not exist.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -81,7 +82,7 @@ class Sep2Server:
             log.info("peer_unknown", lfdi=request.peer.lfdi, path=request.path)
             return _MISSING
         self._serving.last_seen[device.der_id] = now.timestamp()
-        href = parse_path(request.path)
+        href = _path(request.path)
         if href is None or (href.der is not None and href.der != device.der_id):
             return _MISSING
         if request.method in _READ:
@@ -99,7 +100,7 @@ class Sep2Server:
         if not _accepts(request.headers.get("accept", "")):
             return Response(status=406)
         try:
-            query = parse_query(request.query) if request.query else _FIRST
+            query = _query(request.query) if request.query else _FIRST
         except PeerError as error:
             log.info("query_refused", lfdi=request.peer.lfdi, path=request.path, why=str(error))
             return refusal(400, INVALID_VALUE)
@@ -217,6 +218,9 @@ class Sep2Server:
 
 
 _FIRST = PageQuery()
+_path = lru_cache(maxsize=8192)(parse_path)
+_query = lru_cache(maxsize=256)(parse_query)
+"""Followers ask for the same few over and over."""
 
 
 class Malformed(PeerError):

@@ -227,12 +227,8 @@ class Views:
         match href.place:
             case Place.DER_PROGRAM:
                 return self._program(served, now)[1]
-            case Place.DER_CONTROL_LIST:
-                events = [event for event in self._events(served, now) if _is_after(event, query)]
-                return self._list(der.DERControlList, href, query, [event.fragment for event in events])
-            case Place.ACTIVE_DER_CONTROL_LIST:
-                active = [event for event in self._events(served, now) if event.status is EventStatus.ACTIVE]
-                return self._list(der.DERControlList, href, query, [event.fragment for event in active])
+            case Place.DER_CONTROL_LIST | Place.ACTIVE_DER_CONTROL_LIST:
+                return self._control_list(served, href, query, now)
             case Place.DEFAULT_DER_CONTROL:
                 return self._default(served, now)
             case Place.DER_CURVE_LIST:
@@ -285,6 +281,22 @@ class Views:
             now,
             lambda: next_boundary(controls(), now) or _ENDLESS,
         )
+
+    def _control_list(self, served: Served, href: Href, query: PageQuery, now: datetime) -> bytes:
+        events = self._events(served, now)
+        mrid = served.record.mrid
+        until = self._kept["events", mrid].until
+
+        def make() -> bytes:
+            is_active = href.place is Place.ACTIVE_DER_CONTROL_LIST
+            listed = [event for event in events if event.status is EventStatus.ACTIVE] if is_active else events
+            listed = [event for event in listed if _is_after(event, query)]
+            return self._list(der.DERControlList, href, query, [event.fragment for event in listed])
+
+        # Only the whole list is kept, as followers ask for it: there are as many other pages as anybody likes to name.
+        if query.start or query.after is not None or query.limit < len(events):
+            return make()
+        return self._keep(("list", href.place, mrid), f"program:{mrid}", make, now, lambda: until)
 
     def _event(self, control: Control, siblings: Sequence[Control], now: datetime) -> _Event | None:
         status = served_status(control, siblings, now)
