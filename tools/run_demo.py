@@ -9,12 +9,18 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 
+def evidence_folder(arguments: list[str]) -> str | None:
+    """Find where the demonstration leaves its evidence."""
+    words = [part for argument in arguments for part in argument.split("=", 1)]
+    return words[words.index("--evidence") + 1] if "--evidence" in words else None
+
+
 def main(arguments: list[str]) -> int:
     """Run `tierline demo`; with --evidence, judge what it left."""
     demo = subprocess.run([sys.executable, "-m", "tierline", "demo", *arguments], check=False)
-    if demo.returncode or "--evidence" not in arguments:
+    folder = evidence_folder(arguments)
+    if demo.returncode or folder is None:
         return demo.returncode
-    folder = arguments[arguments.index("--evidence") + 1]
     judge = [sys.executable, str(ROOT / "tests" / "judge" / "judge.py"), folder]
     return subprocess.run(judge, check=False).returncode
 

@@ -15,6 +15,7 @@ from tierline.env import RealClock, RealFiles, RealNetwork, SeededRandom, System
 from tierline.model.errors import ConfigError, PeerError
 from tierline.model.identity import ChannelId, DerId, Lfdi, PartyId, der_id, lfdi_of_certificate, parse_lfdi
 from tierline.model.parties import Authority, Channel, Principal, Role
+from tierline.model.records import AuditRecord
 from tierline.model.topology import Grid
 from tierline.node.follower import Follower, Self
 from tierline.operations.serving.limits import recall
@@ -149,8 +150,8 @@ def compose(config: NodeConfig, databases: Databases) -> Node:
     Raises: ConfigError.
     """
     clock = clock_of(config)
-    random = random_of(config)
     store = databases.store(config.database, config.node.name)
+    random = random_of(config, len(store.load(AuditRecord)))
     node = Node(config=config, clock=clock, random=random, store=store, files=RealFiles())
     identity = None if config.tls is None else identity_of(config, config.tls)
     if config.serve is not None and identity is not None:
@@ -168,10 +169,13 @@ def clock_of(config: NodeConfig) -> RealClock:
     return RealClock(part.start, part.monotonic_s, part.speed)
 
 
-def random_of(config: NodeConfig) -> Random:
-    """Give the randomness of a node; each node of a seeded run has its own stream."""
+def random_of(config: NodeConfig, life: int = 0) -> Random:
+    """Give the randomness of a node; each node of a seeded run has its own stream, and each life of it another.
+
+    `life` differs after a restart wherever names were drawn before, so that none is drawn twice.
+    """
     seed = config.node.seed
-    return SystemRandom() if seed is None else SeededRandom(f"{seed}/{config.node.name}")
+    return SystemRandom() if seed is None else SeededRandom(f"{seed}/{config.node.name}/{life}")
 
 
 def grid_of(config: NodeConfig) -> Grid | None:
@@ -239,6 +243,7 @@ def _serving(config: NodeConfig, identity: Identity, node: Node) -> ServingHalf:
         store=node.store,
         clock=node.clock,
         random=node.random,
+        secrets=SystemRandom(),
         pen=config.identity.pen,
         grid=grid_of(config),
         budget=tuple(

@@ -38,11 +38,14 @@ class Health:
     poll_s: int = 600
     """How often a DER is expected to call. Units: civil seconds."""
     requests: Counter[tuple[str, int]] = field(default_factory=Counter)
-    """Requests answered by method and status, as far as a listener counts them here."""
-    outbox: Callable[[], int] = lambda: 0
-    """How many Responses wait to be posted north."""
-    unready: dict[str, str] = field(default_factory=dict)
-    """What is not ready and why, by its name; empty when the node does its work."""
+    """Requests answered by method and status, as the IEEE 2030.5 server counts them."""
+    outbox: Callable[[], int] | None = None
+    """How many Responses wait to be posted north; None for a node that follows nobody."""
+
+    @property
+    def unready(self) -> dict[str, str]:
+        """Say what is not ready and why, by its name; empty when the node does its work."""
+        return {"store": self.serving.trouble} if self.serving.trouble else {}
 
     @property
     def is_ready(self) -> bool:
@@ -86,7 +89,8 @@ class _Numbers(Collector):
         yield _gauge("tierline_devices", "DERs in the registry.", len(serving.devices))
         yield _gauge("tierline_devices_seen", "DERs that called within two polls.", health.seen())
         yield _gauge("tierline_controls_active", "Controls that are active now.", len(health.active()))
-        yield _gauge("tierline_outbox_waiting", "Responses that wait to be posted north.", health.outbox())
+        if health.outbox is not None:
+            yield _gauge("tierline_outbox_waiting", "Responses that wait to be posted north.", health.outbox())
         yield _gauge("tierline_civil_time_seconds", "The node's clock.", serving.clock.now().timestamp())
         commands = 0 if serving.audit_tail is None else serving.audit_tail.sequence
         yield _counter("tierline_commands", "Commands in the audit.", {(): commands}, ())

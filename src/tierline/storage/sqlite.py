@@ -123,6 +123,9 @@ class Database:
         """
         if not Path(path).parent.is_dir():
             raise ConfigError(f"the folder of the database {path} does not exist; create it or change [store] path")
+        if not Path(path).exists():
+            # Readings show when a home is lived in: the file, and with it the journals, are for their owner only.
+            Path(path).touch(mode=0o600)
         bring_up_to_date(path)
         self.path = path
         self._core = CommitCore(path)

@@ -39,7 +39,7 @@ def test_status(node, control):
 
 
 def test_status_of_a_node_that_is_not_ready(node, health):
-    health.unready["store"] = "full"
+    health.serving.trouble = "full"
     health.speed = 1.0
     said = node("status")
     assert "{'store': 'full'}" in said

@@ -90,7 +90,7 @@ async def test_a_viewer_reads_and_changes_nothing(app, serving, operator, token)
 async def test_health_tells_what_is_not_ready(api, health):
     assert (await api.get("/livez")).text == "ok\n"
     assert (await api.get("/readyz")).text == "ok\n"
-    health.unready["store"] = "the disk is full"
+    health.serving.trouble = "the disk is full"
     answer = await api.get("/readyz")
     assert (answer.status_code, answer.text) == (503, "store is not ready\n")
 

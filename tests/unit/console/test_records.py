@@ -15,7 +15,7 @@ async def test_the_status_says_how_the_node_is(api, serving, der, clock, health)
     assert found["active_controls"] == [created.json()["control"]["mrid"]]
     assert (found["you"], found["role"], found["ready"]) == ("operator", "operator", True)
     clock.move(minutes=5)
-    health.unready["store"] = "full"
+    health.serving.trouble = "full"
     later = (await api.get("/status")).json()
     assert (later["active_controls"], later["ready"], later["unready"]) == ([], False, {"store": "full"})
 

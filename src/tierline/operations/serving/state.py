@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tierline.engine.connectivity import normal_positions
+from tierline.model.errors import LinkError
 from tierline.model.identity import DerId, GroupId
 from tierline.model.records import (
     AuditRecord,
@@ -106,6 +107,10 @@ class Serving:
     last_seen: dict[DerId, float] = field(default_factory=dict)
     """Civil epoch seconds of the last request of each DER; not kept across restarts."""
     audit_tail: AuditRecord | None = None
+    trouble: str = ""
+    """Why the store refused the last change; empty while it takes them."""
+    secrets: Random | None = None
+    """Where access tokens come from when `random` is seeded and so can be guessed."""
     budget: Budget = ()
     """How much may be moved at once."""
     granted: list[Request] = field(default_factory=list)
@@ -125,7 +130,12 @@ class Serving:
 
         Raises: LinkError when the store refuses; nothing changed then.
         """
-        await self.store.commit(put, delete)
+        try:
+            await self.store.commit(put, delete)
+        except LinkError as error:
+            self.trouble = str(error)
+            raise
+        self.trouble = ""
         self.commits += 1
         for record in put:
             self._take(record)

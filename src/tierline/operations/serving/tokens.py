@@ -106,7 +106,7 @@ async def revoke_token(principal: Principal, serving: Serving, name: str) -> Tok
 
 
 def _drawn(serving: Serving, name: str, role: Role) -> tuple[str, TokenRecord]:
-    token = f"{serving.random.bits(_BITS):0{_BITS // 4}x}"
+    token = f"{(serving.secrets or serving.random).bits(_BITS):0{_BITS // 4}x}"
     record = TokenRecord(
         party=serving.party,
         name=name,

@@ -139,3 +139,14 @@ async def test_ten_thousand_devices_are_loaded_in_two_seconds(serving, clock):
     took = asyncio.get_running_loop().time() - before
     assert len(again.devices) == 10_004
     assert took < 2.0
+
+
+async def test_a_store_that_refuses_is_trouble_until_it_takes_a_change_again(serving, full_disk):
+    kept = serving.store
+    full_disk()
+    with pytest.raises(LinkError):
+        await serving.commit()
+    assert serving.trouble
+    serving.store = kept
+    await serving.commit()
+    assert serving.trouble == ""
