@@ -322,18 +322,13 @@ def _follower(config: NodeConfig, identity: Identity | None, node: Node) -> Foll
 
 
 def _north(config: NodeConfig, north: NorthPart, identity: Identity, node: Node) -> Sep2North:
-    at = urlsplit(north.server)
-    if at.scheme != "https" or at.hostname is None or at.query or at.fragment:
-        raise ConfigError(
-            f"[[north]] server: {north.server!r} is not https://host:port/path, for example https://192.0.2.1:8443/dcap"
-        )
-    port = at.port or 443
+    host, port, path = _address_of(north.server)
     try:
         server_lfdi = None if north.server_lfdi is None else parse_lfdi(north.server_lfdi)
     except PeerError as error:
         raise ConfigError(f"[[north]] server_lfdi: {error}") from error
     courier = HttpClient(
-        host=at.hostname,
+        host=host,
         port=port,
         context=tls.client_context(identity.certificate, identity.key, identity.anchors),
         trust=identity.trust,
@@ -342,16 +337,31 @@ def _north(config: NodeConfig, north: NorthPart, identity: Identity, node: Node)
         server_lfdi=server_lfdi,
     )
     entry = Entry(
-        dcap=at.path or "/dcap",
+        dcap=path,
         lfdi=identity.lfdi,
         channel=ChannelId(north.channel),
         party=PartyId(north.party),
-        server=f"{at.hostname}:{port}",
+        server=f"{host}:{port}",
         server_lfdi=server_lfdi,
         pin=north.pin,
     )
     pen = 0 if config.identity is None else config.identity.pen
     return Sep2North(courier=courier, entry=entry, clock=node.clock, store=node.store, lfdi=identity.lfdi, pen=pen)
+
+
+def _address_of(server: str) -> tuple[str, int, str]:
+    """Take the address of a server apart: host, port, path."""
+    fault = ConfigError(
+        f"[[north]] server: {server!r} is not https://host:port/path, for example https://192.0.2.1:8443/dcap"
+    )
+    try:
+        at = urlsplit(server)
+        port = at.port
+    except ValueError as error:
+        raise fault from error
+    if at.scheme != "https" or at.hostname is None or at.query or at.fragment:
+        raise fault
+    return at.hostname, port or 443, at.path or "/dcap"
 
 
 def _own_der_id(config: NodeConfig) -> DerId:

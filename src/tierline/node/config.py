@@ -293,7 +293,9 @@ def _check(config: NodeConfig, text: str, path: Path) -> None:
     if config.serve is not None and config.tls is None:
         raise refuse(("serve", "sep2"), "[tls] is missing; IEEE 2030.5 needs certificate, key and anchors")
     if config.serve is not None and config.identity is None:
-        raise refuse(("serve", "sep2"), "[identity] pen is missing; a server needs the party's private enterprise number")
+        raise refuse(
+            ("serve", "sep2"), "[identity] pen is missing; a server needs the party's private enterprise number"
+        )
     _check_links(config, refuse)
     _check_operator(config, refuse)
 

@@ -14,29 +14,33 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class _LateError(Exception):
-    """The time has come first."""
-
-
 async def within(clock: Clock, until: datetime | None, wait: Awaitable[T]) -> T | None:
     """Give what is waited for, or None when the time comes first; None as a time waits for ever.
 
-    The wait goes through the clock, so that a clock that is set or scaled is followed. What comes together with the time
-    is given, not lost. With a time, an error of what is waited for comes in an ExceptionGroup.
+    The wait goes through the clock, so that a clock that is set or scaled is followed. With a time, an error of what is
+    waited for comes in an ExceptionGroup.
     """
     if until is None:
         return await wait
-
-    async def alarm() -> None:
-        await clock.sleep_until(until)
-        raise _LateError
-
+    loop = asyncio.get_running_loop()
     result: T | None = None
-    try:
-        async with asyncio.TaskGroup() as group:
-            ringing = group.create_task(alarm())
-            result = await wait
+    waiting = True
+    async with asyncio.TaskGroup() as group:
+        ringing = group.create_task(clock.sleep_until(until))
+        try:
+            # Not by an error of the alarm: a group that ends with one forgets that it was cancelled meanwhile.
+            async with asyncio.timeout(None) as limit:
+
+                def ring(_: asyncio.Task[None]) -> None:
+                    if waiting:
+                        limit.reschedule(loop.time())
+
+                ringing.add_done_callback(ring)
+                result = await wait
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        finally:
+            waiting = False
             ringing.cancel()
-    except* _LateError:
-        pass  # the result stays what it is: None, or what came at the same moment
     return result

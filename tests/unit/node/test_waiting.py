@@ -55,9 +55,33 @@ def test_a_time_that_is_past_ends_the_wait_at_once(run):
     run(work)
 
 
-def test_what_comes_together_with_the_time_is_not_lost(run):
+def test_a_cancellation_at_the_very_moment_is_not_swallowed(run):
+    """Else a node that is told to stop at that moment would go on."""
+
     async def work(clock):
-        assert await within(clock, clock.now(), soon("x", 0)) == "x"
+        for after_s in (4, 5, 6):
+            waiting = asyncio.get_running_loop().create_task(forever(clock))
+            await asyncio.sleep(after_s)
+            waiting.cancel()
+            await asyncio.wait([waiting], timeout=60)
+            assert waiting.cancelled(), after_s
+
+    async def forever(clock):
+        while True:
+            await within(clock, clock.now() + timedelta(seconds=5), asyncio.Event().wait())
+
+    run(work)
+
+
+def test_a_deadline_of_what_is_waited_for_is_told_from_ours(run):
+    async def late():
+        async with asyncio.timeout(1):
+            await asyncio.sleep(10)
+
+    async def work(clock):
+        with pytest.raises(ExceptionGroup) as caught:
+            await within(clock, clock.now() + timedelta(seconds=5), late())
+        assert isinstance(caught.value.exceptions[0], TimeoutError)
 
     run(work)
 

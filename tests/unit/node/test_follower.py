@@ -1,0 +1,466 @@
+"""The follower at work between a faked device and a faked server, under virtual time."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from structlog.testing import capture_logs
+
+from tierline.engine.following import document
+from tierline.env import SeededRandom
+from tierline.model.control import Control, EventStatus, Interval, Setpoints
+from tierline.model.errors import Forbidden, LinkError, PeerError, Unsupported
+from tierline.model.identity import ChannelId, DerId, Lfdi, Mrid, PartyId
+from tierline.model.parties import Authority, Channel, ChannelMode
+from tierline.model.points import POINTS
+from tierline.model.programs import DefaultControl, Program, ProgramsSeen, ResponseStatus
+from tierline.model.records import BufferedReadingRecord, FollowedEventRecord, OutboxRecord
+from tierline.model.telemetry import Alarm
+from tierline.node.follower import Follower, Self
+from tierline.operations.following.buffer import ReadingBuffer
+from tierline.ports import DeviceFacts, ReadBack
+from tierline.sim.loop import START, VirtualClock, VirtualLoop
+from tierline.storage.memory import MemoryStore
+
+DER, LFDI = DerId("d"), Lfdi("AB" * 20)
+UTILITY = ChannelId("utility")
+LIMIT = Setpoints.of({"max_lim_w_pct": Decimal(50)})
+FREE = Setpoints()
+
+
+def facts(**changes):
+    known = {
+        "manufacturer": "m",
+        "model": "x",
+        "serial": "1",
+        "version": "1",
+        "nameplate": {"rtg_max_w": Decimal(10_000)},
+        "settings": {},
+        "functions": frozenset({"max_lim_w_pct", "connect"}),
+    }
+    return DeviceFacts(**(known | changes))
+
+
+def event(mrid="E", *, start_s=100, duration_s=200, setpoints=LIMIT, **more):
+    start = START + timedelta(seconds=start_s)
+    interval = Interval(start=start, duration_s=duration_s)
+    return Control(mrid=Mrid(mrid), creation_time=START, interval=interval, setpoints=setpoints, **more)
+
+
+def programs(*controls, default=None):
+    return (Program(mrid=Mrid("P"), primacy=1, controls=controls, default=default),)
+
+
+@dataclass
+class World:
+    """What happened, in order, over the life of several followers."""
+
+    log: list = field(default_factory=list)
+    faults: dict = field(default_factory=dict)
+    """Errors to raise by what is done, in order; None lets one pass."""
+
+    def note(self, *what):
+        self.log.append(what)
+        waiting = self.faults.get(what[0])
+        error = waiting.popleft() if waiting else None
+        if error is not None:
+            raise error
+
+    def fail(self, what, *errors):
+        self.faults[what] = deque(errors)
+
+    def count(self, what):
+        return sum(entry[0] == what for entry in self.log)
+
+
+class Store(MemoryStore):
+    """Says what it makes durable."""
+
+    def __init__(self, world):
+        super().__init__()
+        self.world = world
+
+    async def commit(self, put=(), delete=()):
+        events = [record for record in put if isinstance(record, FollowedEventRecord)]
+        answers = [record for record in put if isinstance(record, OutboxRecord)]
+        if events or answers:
+            states = [document.load(record.document).state.value for record in events]
+            due = [int(record.status) for record in answers if record.posted_at is None]
+            if events or due:
+                self.world.note("persist", tuple(states), tuple(due))
+            else:
+                self.world.note("struck_out", *(int(record.status) for record in answers))
+        await super().commit(put, delete)
+
+
+class South:
+    """A device that holds what it was told."""
+
+    def __init__(self, world):
+        self.world, self.facts, self.held = world, facts(), FREE
+        self.values, self.alarms = [("w", 0, 70, 2), ("soc", 0, 5, 0), ("inverter_status", 0, 4, 0)], []
+        self.apply_s = 1.0
+        self.closed = False
+
+    async def discover(self):
+        self.world.note("discover")
+        return self.facts
+
+    async def apply(self, target, *, ramp_time_s=None):
+        await asyncio.sleep(self.apply_s)
+        self.world.note("apply", dict(target))
+        self.held = target
+        return ReadBack(setpoints=target, writes=1)
+
+    async def measure(self):
+        self.world.note("measure")
+        return self.values, self.alarms
+
+    async def close(self):
+        self.closed = True
+
+
+class North:
+    """A server that shows what it is told to show."""
+
+    def __init__(self, world, *, poll_s=60.0, post_s=300.0):
+        self.world, self.programs = world, ()
+        self.poll_s, self.post_s, self.link = poll_s, post_s, self
+        self.readings, self.responses, self.described = [], [], []
+        self.closed = False
+
+    async def walk(self):
+        self.world.note("walk")
+        return ProgramsSeen(channel=ChannelId("whatever the link calls it"), programs=self.programs)
+
+    async def respond(self, response):
+        self.world.note("respond", int(response.status))
+        self.responses.append(response)
+
+    async def report(self, readings):
+        self.world.note("report", len(readings))
+        self.readings += readings
+
+    async def describe(self, facts, status, now):
+        self.world.note("describe")
+        self.described.append(dict(status))
+
+    async def close(self):
+        self.closed = True
+
+
+class Scene:
+    """One DER with its store, its device and its server; followers come and go."""
+
+    def __init__(self):
+        self.loop = VirtualLoop()
+        self.clock = VirtualClock(self.loop)
+        self.world = World()
+        self.store = Store(self.world)
+        self.south, self.north = South(self.world), North(self.world)
+        self.random = SeededRandom(1)
+        self.follower = self.new()
+
+    def new(self, **changes):
+        channel = Channel(id=UTILITY, party=PartyId("utility"), authority=Authority.UTILITY, rank=0)
+        known = {
+            "der_id": DER,
+            "lfdi": LFDI,
+            "party": PartyId("owner"),
+            "channels": (channel,),
+            "mode": ChannelMode.SINGLE,
+            "supersede_code": "14",
+            "measure_s": 60.0,
+        }
+        return Follower(
+            me=Self(**(known | changes)),
+            south=self.south,
+            servers={UTILITY: self.north},
+            store=self.store,
+            clock=self.clock,
+            random=self.random,
+        )
+
+    def run(self, *, until_s):
+        """Let the follower run until a virtual second, then die there."""
+
+        async def main():
+            task = self.loop.create_task(self.follower.run())
+            await asyncio.sleep(until_s - self.loop.time())
+            task.cancel()
+            await asyncio.wait([task])
+            return task
+
+        with capture_logs() as logs:
+            task = self.loop.run_until_complete(main())
+        if not task.cancelled():
+            task.result()
+        return logs
+
+    def restart(self):
+        """Only what is durable is left."""
+        self.follower = self.new()
+
+    def answers(self):
+        return [int(response.status) for response in self.north.responses]
+
+    def steps(self, *kinds):
+        return [entry for entry in self.world.log if entry[0] in kinds]
+
+
+@pytest.fixture
+def scene():
+    scene = Scene()
+    yield scene
+    scene.loop.close()
+
+
+def test_effects_come_in_the_durable_order(scene):
+    scene.north.programs = programs(event())
+    scene.run(until_s=400)
+    assert scene.steps("persist", "apply", "respond", "struck_out") == [
+        ("persist", ("received",), (1,)),
+        ("respond", 1),
+        ("struck_out", 1),
+        ("apply", {}),
+        ("apply", {"max_lim_w_pct": Decimal(50)}),
+        ("persist", ("started",), (2,)),
+        ("respond", 2),
+        ("struck_out", 2),
+        ("persist", ("completed",), (3,)),
+        ("respond", 3),
+        ("struck_out", 3),
+        ("apply", {}),
+    ]
+    assert scene.south.held == FREE
+
+
+@pytest.mark.parametrize("until_s", [1, 61, 99, 100.5, 101, 102, 250, 300, 300.5, 301])
+def test_a_restart_at_any_time_repeats_no_response_and_draws_no_new_offset(scene, until_s):
+    scene.north.programs = programs(event(randomize_start_s=10, randomize_duration_s=10))
+    scene.run(until_s=until_s)
+    before = {record.mrid: document.load(record.document) for record in scene.store.load(FollowedEventRecord)}
+    scene.restart()
+    scene.run(until_s=600)
+    assert scene.answers() == [1, 2, 3]
+    for record in scene.store.load(FollowedEventRecord):
+        after = document.load(record.document)
+        known = before.get(record.mrid)
+        assert known is None or (after.r1_s, after.r2_s) == (known.r1_s, known.r2_s)
+
+
+def test_a_response_that_was_acknowledged_and_not_struck_out_is_the_only_one_that_comes_again(scene):
+    """The same one: the server knows it by event, DER and status."""
+    scene.north.programs = programs(event())
+    scene.run(until_s=50)
+    (record,) = scene.store.load(OutboxRecord)
+    scene.store.apply([replace(record, posted_at=None)], ())
+    scene.restart()
+    scene.run(until_s=60)
+    assert scene.answers() == [1, 1]
+    assert len(set(scene.north.responses)) == 1
+
+
+def test_a_restart_without_a_server_carries_the_schedule_on(scene):
+    scene.north.programs = programs(event())
+    scene.run(until_s=50)
+    scene.world.fail("walk", *[LinkError("down")] * 100)
+    scene.restart()
+    scene.run(until_s=150)
+    assert scene.south.held == LIMIT
+    assert not scene.follower.walked
+    assert scene.answers() == [1], "nothing is posted before the server was heard"
+
+
+def test_a_store_that_refuses_stops_everything_until_it_takes_it(scene):
+    scene.north.programs = programs(event(start_s=0, duration_s=1000))
+    scene.world.fail("persist", LinkError("full"), LinkError("full"))
+    logs = scene.run(until_s=500)
+    refused = [line for line in logs if line["event"] == "store_refused"]
+    assert [line["again_in_s"] for line in refused] == [1, 2]
+    order = [entry[0] for entry in scene.steps("persist", "apply") if entry != ("apply", {})]
+    assert order.index("apply") == 3, "no register was written for what was not durable"
+    assert scene.answers() == [1, 2]
+
+
+@pytest.mark.parametrize("error", [LinkError("cable"), PeerError("illegal"), Unsupported("no"), KeyError("our bug")])
+def test_a_write_that_failed_is_tried_again_and_nothing_is_claimed_before_it_was_done(scene, error):
+    scene.north.programs = programs(event(duration_s=1000))
+    scene.world.fail("apply", None, error)
+    scene.run(until_s=200)
+    writes = scene.steps("apply", "respond")
+    limited = [i for i, entry in enumerate(writes) if entry == ("apply", {"max_lim_w_pct": Decimal(50)})]
+    assert len(limited) == 2
+    assert writes.index(("respond", 2)) > limited[1]
+
+
+def test_a_fault_of_ours_in_the_middle_is_survived_from_what_is_durable(scene):
+    scene.north.programs = programs(event(duration_s=1000))
+    scene.world.fail("persist", None, ValueError("our bug"))
+    logs = scene.run(until_s=400)
+    assert [line["task"] for line in logs if line["event"] == "task_failed"] == ["obey"]
+    assert scene.south.held == LIMIT
+    assert scene.answers() == [1, 2]
+
+
+def test_an_order_of_a_machine_that_was_given_up_means_nothing_to_the_next(scene):
+    scene.south.apply_s = 30.0
+    scene.north.programs = programs(event(start_s=10, duration_s=1000))
+    scene.world.fail("persist", None, ValueError("our bug"))
+    scene.run(until_s=600)
+    assert scene.answers() == [1, 2]
+    assert scene.south.held == LIMIT
+
+
+def test_a_response_refused_for_good_is_struck_out_and_told(scene):
+    scene.north.programs = programs(event())
+    scene.world.fail("respond", PeerError("400"), LinkError("down"), Forbidden("403"))
+    logs = scene.run(until_s=400)
+    refused = [line["status"] for line in logs if line["event"] == "response_refused"]
+    assert refused == [1, 2]
+    assert scene.answers() == [3]
+    assert all(record.posted_at for record in scene.store.load(OutboxRecord))
+
+
+def test_a_device_that_comes_back_is_compared_and_told_again(scene):
+    scene.north.programs = programs(event(start_s=10, duration_s=2000))
+    scene.run(until_s=100)
+    assert scene.south.held == LIMIT
+    scene.restart()
+    scene.world.fail("measure", None, LinkError("away"))
+    scene.south.held = FREE
+    scene.run(until_s=400)
+    assert scene.world.count("discover") == 3
+    assert scene.south.held == LIMIT
+    assert scene.answers() == [1, 2]
+
+
+def test_a_default_holds_without_an_answer(scene):
+    scene.north.programs = programs(default=DefaultControl(mrid=Mrid("D"), setpoints=LIMIT))
+    scene.run(until_s=100)
+    assert scene.south.held == LIMIT
+    assert scene.answers() == []
+    assert scene.follower.obey.applied.setpoints == LIMIT
+
+
+def test_a_cancelled_event_is_released_and_answered(scene):
+    scene.north.programs = programs(event(start_s=10, duration_s=2000))
+    scene.run(until_s=70)
+    scene.north.programs = programs(event(start_s=10, duration_s=2000, status=EventStatus.CANCELLED))
+    scene.restart()
+    scene.run(until_s=200)
+    assert scene.south.held == FREE
+    assert scene.answers() == [1, 2, 6]
+
+
+def test_only_what_is_mirrored_is_buffered_and_it_reaches_the_server_once(scene):
+    scene.run(until_s=1000)
+    assert {reading.point for reading in scene.north.readings} == {"w"}
+    times = [reading.time for reading in scene.north.readings]
+    assert times == sorted(set(times))
+    assert len(times) > 10
+    assert all(time.microsecond == 0 for time in times)
+
+
+def test_readings_the_server_did_not_acknowledge_are_delivered_later(scene):
+    scene.world.fail("report", LinkError("down"), LinkError("down"))
+    scene.run(until_s=2000)
+    times = [reading.time for reading in scene.north.readings]
+    assert times == sorted(set(times))
+    assert len(scene.store.load(BufferedReadingRecord)) < 10
+
+
+def test_readings_given_up_for_want_of_room_are_counted(scene):
+    scene.follower._buffer = ReadingBuffer(scene.store, PartyId("owner"), [UTILITY], capacity=2)
+    scene.world.fail("report", *[LinkError("down")] * 100)
+    logs = scene.run(until_s=400)
+    assert {line["count"] for line in logs if line["event"] == "readings_given_up"} == {1}
+
+
+def test_status_and_alarms_are_described(scene):
+    now = START
+    scene.south.alarms = [
+        Alarm(der_id=DER, point="alarm_over_voltage", active=True, time=now),
+        Alarm(der_id=DER, point="alarm_over_voltage", active=True, time=now),
+    ]
+    scene.run(until_s=700)
+    described = scene.north.described[-1]
+    assert described["inverter_status"] == 4
+    assert described["alarm_status"] == POINTS["alarm_over_voltage"].alarm.value
+
+
+def test_nothing_is_described_before_the_device_is_known(scene):
+    scene.world.fail("discover", *[LinkError("away")] * 100)
+    scene.run(until_s=1000)
+    assert scene.world.count("walk") > 3
+    assert scene.world.count("describe") == 0
+
+
+def test_a_follower_walks_at_its_own_phase_of_the_interval(scene):
+    scene.follower = scene.new(phase_s=17.0)
+    walks = []
+    scene.north.walk = walk_noting(scene, walks)
+    scene.run(until_s=250)
+    epoch = START.timestamp()
+    assert walks[0] == 0
+    assert all((epoch + at - 17) % 60 == pytest.approx(0, abs=1e-3) for at in walks[1:])
+    assert len(walks) == 5
+
+
+def walk_noting(scene, walks):
+    original = scene.north.walk
+
+    async def walk():
+        walks.append(scene.loop.time())
+        return await original()
+
+    return walk
+
+
+def test_a_follower_that_ends_lets_go_of_device_and_server(scene):
+    scene.run(until_s=10)
+    assert scene.south.closed
+    assert scene.north.closed
+
+
+def test_without_a_north_link_the_device_is_left_as_its_owner_has_it(scene):
+    follower = Follower(
+        me=Self(
+            der_id=DER,
+            lfdi=LFDI,
+            party=PartyId("owner"),
+            channels=(),
+            mode=ChannelMode.SINGLE,
+            supersede_code="14",
+            measure_s=60.0,
+            owner_limits=Setpoints.of({"max_lim_w_pct": Decimal(70)}),
+        ),
+        south=scene.south,
+        servers={},
+        store=scene.store,
+        clock=scene.clock,
+        random=scene.random,
+    )
+    assert follower.obey is None
+    assert follower.walked
+    scene.follower = follower
+    scene.run(until_s=100)
+    assert scene.south.held == Setpoints.of({"max_lim_w_pct": Decimal(70)})
+
+
+def test_readings_are_buffered_in_whole_seconds_of_the_own_clock(scene):
+    scene.world.fail("report", *[LinkError("down")] * 100)
+    scene.run(until_s=130)
+    kept = [record.reading.time for record in scene.store.load(BufferedReadingRecord)]
+    assert kept == [START, START + timedelta(seconds=60), START + timedelta(seconds=120)]
+
+
+def test_responses_carry_the_der_and_the_channel_that_asked(scene):
+    scene.north.programs = programs(event())
+    scene.run(until_s=50)
+    (response,) = scene.north.responses
+    assert (response.mrid, response.der_id, response.lfdi, response.channel) == (Mrid("E"), DER, LFDI, UTILITY)
+    assert response.status is ResponseStatus.RECEIVED
