@@ -56,6 +56,8 @@ async def run_console(node: Node) -> None:
         serving=half.state,
         speed=1.0 if node.config.clock is None else node.config.clock.speed,
         poll_s=600 if serve_part is None else serve_part.sep2.poll_rate_s,
+        requests=half.handler.requests,
+        outbox=None if node.follower is None else node.follower.waiting_responses,
     )
     await serve(
         make_app(health),

@@ -6,6 +6,7 @@ as what does not exist.
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -68,6 +69,8 @@ class Sep2Server:
         self._serving = serving
         self._views = views
         self._mirrors = Mirrors(serving)
+        self.requests: Counter[tuple[str, int]] = Counter()
+        """Requests answered, by method and status."""
 
     def knows(self, lfdi: Lfdi) -> bool:
         """Tell whether a certificate stands for a DER that is let in now."""
@@ -75,6 +78,22 @@ class Sep2Server:
 
     def handle(self, request: Request, now: datetime) -> Response | Awaitable[Response]:
         """Answer one request; reading answers at once."""
+        answer = self._answer(request, now)
+        if isinstance(answer, Response):
+            self._count(request, answer)
+            return answer
+        return self._counted(request, answer)
+
+    async def _counted(self, request: Request, answer: Awaitable[Response]) -> Response:
+        response = await answer
+        self._count(request, response)
+        return response
+
+    def _count(self, request: Request, response: Response) -> None:
+        method = request.method if request.method in _KNOWN else "other"
+        self.requests[method, response.status] += 1
+
+    def _answer(self, request: Request, now: datetime) -> Response | Awaitable[Response]:
         if request.method not in _KNOWN:
             return Response(status=501)
         device = registry.device_of(self._serving, request.peer.lfdi)

@@ -631,3 +631,13 @@ async def test_a_renewed_certificate_takes_the_place_of_the_old_one(bench):
 
 async def test_an_unknown_identifier_is_not_there(bench):
     assert bench.status(f"/edev/{der_id(1)}") == 404
+
+
+async def test_requests_are_counted_by_method_and_status(bench):
+    before = bench.server.requests.copy()
+    await bench.ask("GET", "/dcap")
+    await bench.ask("GET", "/nowhere")
+    await bench.ask("BREW", "/dcap")
+    await bench.ask("POST", "/edev", body=b"<EndDevice/>")
+    counted = bench.server.requests - before
+    assert counted == {("GET", 200): 1, ("GET", 404): 1, ("other", 501): 1, ("POST", 403): 1}
