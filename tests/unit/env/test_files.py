@@ -82,3 +82,17 @@ def test_a_file_that_cannot_be_had_is_named(files, tmp_path):
         files.read(str(tmp_path / "nothing"))
     with pytest.raises(ConfigError, match=r"cannot write .*/no/folder"):
         files.append(str(tmp_path / "no" / "folder"), b"")
+
+
+def test_a_folder_is_made_with_those_above_it_and_making_it_again_does_nothing(tmp_path):
+    folder = tmp_path / "a" / "b"
+    for _ in range(2):
+        RealFiles().make_folder(str(folder))
+    assert folder.is_dir()
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"cannot write .*file/b"):
+        RealFiles().make_folder(str(tmp_path / "file" / "b"))

@@ -39,6 +39,11 @@ class Memory:
     def load_since(self, kind, time, *, limit=10_000):
         return [record for record in self.load(kind) if record >= time][:limit]
 
+    async def forget_before(self, kind, time, *, limit=10_000):
+        old = [record for record in self.load(kind) if record < time][:limit]
+        self.records = [record for record in self.records if record not in old]
+        return len(old)
+
     def close(self):
         raise AssertionError("a simulated disk keeps its store open")
 
@@ -129,6 +134,23 @@ async def test_a_store_on_a_full_disk_refuses_with_a_link_error_and_keeps_nothin
     with pytest.raises(LinkError, match=r"the store refused a commit: No space left .* nothing of it was kept"):
         await _store(inner, disk, []).commit([1])
     assert inner.records == []
+
+
+async def test_a_store_forgets_what_is_old_unless_the_disk_is_full(disk):
+    store = _store(Memory(), disk, [])
+    await store.commit([1, 2, 3])
+    disk.fill()
+    with pytest.raises(LinkError, match="refused to forget"):
+        await store.forget_before(int, 3)
+    disk.make_room()
+    assert await store.forget_before(int, 3, limit=1) == 1
+    assert store.load(int) == [2, 3]
+
+
+def test_a_simulated_path_needs_no_folder(files):
+    files.make_folder("a/b")
+    files.write("a/b/c", b"x")
+    assert files.read("a/b/c") == b"x"
 
 
 @pytest.mark.parametrize(("is_after", "kept"), [(False, []), (True, [1])])

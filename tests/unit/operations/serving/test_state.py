@@ -1,4 +1,5 @@
 import asyncio
+import time
 from dataclasses import replace
 from decimal import Decimal
 
@@ -134,9 +135,9 @@ async def test_ten_thousand_devices_are_loaded_in_two_seconds(serving, clock):
     records += topology.membership_records(serving, joins, "registered")
     await serving.commit(records)
     again = Serving(party=serving.party, store=serving.store, clock=clock, random=random, pen=1, grid=serving.grid)
-    before = asyncio.get_running_loop().time()
+    before = time.process_time()  # not the wall's: other tests may run beside this one
     again.load()
-    took = asyncio.get_running_loop().time() - before
+    took = time.process_time() - before
     assert len(again.devices) == 10_004
     assert took < 2.0
 
