@@ -231,6 +231,8 @@ class DeviceFacts:
     """By point name (set_max_w …)."""
     functions: frozenset[str]
     """The canonical functions it can carry out."""
+    carries_ramp_time: bool = False
+    """Whether `apply` carries out `ramp_time_s`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

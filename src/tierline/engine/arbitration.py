@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_DOWN, Decimal
 
-from tierline.engine.validity import problem_of_value
 from tierline.model.control import FunctionName, Setpoints, Value
 from tierline.model.functions import FUNCTIONS, Bound, Merge, Quantity, Unit, quantity_at
 from tierline.model.identity import ChannelId, Mrid
 from tierline.model.parties import Authority
+from tierline.model.validity import fault_of
 
 _RESOLUTION_PCT = Decimal("0.01")
 """Source: IEEE 2030.5-2018, PerCent: hundredths of a percent."""
@@ -128,10 +128,15 @@ class Applied:
         return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str).encode()
 
 
-def arbitrate(claims: Iterable[Claim], *, ratings: Ratings, supported: frozenset[FunctionName]) -> Applied:
-    """Merge what all channels want into what the DER does."""
+def arbitrate(
+    claims: Iterable[Claim], *, ratings: Ratings, supported: frozenset[FunctionName], carries_ramp_time: bool = True
+) -> Applied:
+    """Merge what all channels want into what the DER does.
+
+    A claim that the DER cannot carry out (any more: it may have been exchanged) is refused and binds nobody.
+    """
     ordered = sorted(set(claims), key=lambda claim: claim.strength, reverse=True)
-    verdicts = {claim: _Verdict(_refusal(claim, supported)) for claim in ordered}
+    verdicts = {claim: _Verdict(_refusal(claim, supported, carries_ramp_time)) for claim in ordered}
     usable = [claim for claim in ordered if not verdicts[claim].reason]
     bounds = _judge_limits(usable, verdicts, ratings)
     _judge_permissions(usable, verdicts)
@@ -162,11 +167,13 @@ _Bounds = Mapping[tuple[Quantity, Bound | None], Claim]
 """The limit that binds, for each side of each quantity."""
 
 
-def _refusal(claim: Claim, supported: frozenset[FunctionName]) -> str:
+def _refusal(claim: Claim, supported: frozenset[FunctionName], carries_ramp_time: bool) -> str:  # noqa: FBT001  # private
     row = FUNCTIONS.get(claim.function)
     if row is None or row.merge is Merge.NONE or claim.function not in supported:
         return "not carried out by this DER"
-    return problem_of_value(claim.function, claim.value)
+    if claim.ramp_time_s is not None and not carries_ramp_time:
+        return "its ramp time is not carried out by this DER"
+    return fault_of(claim.function, claim.value)
 
 
 def _value_of(claim: Claim, verdict: _Verdict) -> Value:
@@ -276,7 +283,7 @@ def _clip(claim: Claim, verdict: _Verdict, bounds: _Bounds, ratings: Ratings) ->
 
 def _watts(claim: Claim, ratings: Ratings) -> Decimal:
     value = claim.value
-    assert isinstance(value, Decimal)  # `problem_of_value` has looked
+    assert isinstance(value, Decimal)  # `fault_of` has looked
     if FUNCTIONS[claim.function].unit is Unit.W:
         return value
     return value * _reference_w(value, ratings) / 100

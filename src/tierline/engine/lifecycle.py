@@ -177,6 +177,7 @@ def first_sight(
     now: datetime,
     *,
     supported: frozenset[FunctionName],
+    carries_ramp_time: bool,
     of_record: bool,
     draw: Draw,
 ) -> tuple[EventState, tuple[ResponseStatus, ...]]:
@@ -196,7 +197,8 @@ def first_sight(
         return move(event, Cause.SUPERSEDE)
     if problem_of(control):
         return move(event, Cause.INVALID)
-    if not supported.issuperset(control.setpoints):
+    keeps_ramp = carries_ramp_time or control.ramp_time_s is None
+    if not (keeps_ramp and supported.issuperset(control.setpoints)):
         return move(event, Cause.NOT_SUPPORTED)
     r1, r2 = _drawn(control.randomize_start_s, draw), _drawn(control.randomize_duration_s, draw)
     starts_at = control.interval.start + timedelta(seconds=r1)

@@ -183,7 +183,7 @@ def test_what_the_der_does_not_carry_out_is_said():
     )  # fmt: skip
     assert dict(applied.setpoints) == {}
     assert [e.reason for e in applied.explanation] == [
-        "max_lim_w_pct cannot be Decimal('101')",
+        "max_lim_w_pct is 101 % of set_max_w; the most is 100",
         *["not carried out by this DER"] * 3,
     ]
     assert applied.displaced == set()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tierline.engine import lifecycle as lc
-from tierline.engine.validity import problem_of, problem_of_value
-from tierline.model.control import Curve, CurvePoint, FixedVar, PowerFactor, Reference, Setpoints
+from tierline.engine.validity import problem_of
+from tierline.model.control import Droop, Setpoints
 from tierline.model.programs import ResponseStatus
 
 
@@ -23,8 +23,9 @@ p = load_player()
 PROGRAM = p.program("F0", 5)
 
 
-def meet(control, now=0, *, supported=p.ALL, of_record=True, draw=p.middle):
-    return lc.first_sight(control, PROGRAM, p.at(now), supported=supported, of_record=of_record, draw=draw)
+def meet(control, now=0, *, draw=p.middle, **more):
+    given = {"supported": p.ALL, "carries_ramp_time": False, "of_record": True} | more
+    return lc.first_sight(control, PROGRAM, p.at(now), draw=draw, **given)
 
 
 def test_every_transition_leads_from_a_live_state_or_first_sight():
@@ -85,6 +86,10 @@ def test_an_effective_duration_is_never_negative():
         (p.limit("A", -100, 101), {}, [1]),
         (p.limit("A", -100, 50, 101), {}, [253]),
         (p.limit("A", -100, 50), {"supported": frozenset()}, [252]),
+        (p.limit("A", -100, 50, ramp_time_s=Decimal(0)), {}, [252]),
+        (p.limit("A", -100, 50, 101, ramp_time_s=Decimal(5)), {}, [253]),
+        (p.limit("A", 0, 50, ramp_time_s=Decimal(5)), {"carries_ramp_time": True}, [1]),
+        (p.event("A", 0, 50, {"from_another_planet": Decimal(1)}), {}, [252]),
         (p.limit("A", -100, 50, status=2), {"supported": frozenset()}, [1, 6]),
         (p.limit("A", -100, 50, status=3), {}, [1, 6]),
         (p.limit("A", -100, 50, 101, status=4), {}, [1, 7]),
@@ -116,32 +121,19 @@ def test_what_nobody_can_carry_out_is_named(control, word):
     assert word in problem_of(control)
 
 
-CURVE = Curve(mrid=p.mrid("C"), points=tuple(CurvePoint(x=Decimal(x), y=Decimal(0)) for x in range(10)))
+def test_values_are_judged_by_the_row_of_their_function():
+    broken = Droop(
+        dead_band_over_hz=Decimal(0),
+        dead_band_under_hz=Decimal(0),
+        slope_over=Decimal("0.05"),
+        slope_under=Decimal(0),
+        open_loop_s=Decimal(5),
+    )
+    assert "slope under" in problem_of(p.event("A", 0, 10, {"freq_droop": broken}))
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "is_valid"),
-    [
-        ("max_lim_w_pct", Decimal(100), True),
-        ("max_lim_w_pct", Decimal("100.01"), False),
-        ("max_lim_w_pct", Decimal("NaN"), False),
-        ("max_lim_w_pct", True, False),
-        ("target_w", Decimal(-10_000_000), True),
-        ("connect", False, True),
-        ("connect", Decimal(0), False),
-        ("fixed_pf_inject_w", PowerFactor(displacement=Decimal("0.9"), absorbing=True), True),
-        ("fixed_pf_inject_w", PowerFactor(displacement=Decimal(0), absorbing=True), False),
-        ("fixed_pf_inject_w", PowerFactor(displacement=Decimal("1.01"), absorbing=True), False),
-        ("fixed_var", FixedVar(value_pct=Decimal(10), reference=Reference.SET_MAX_VAR), True),
-        ("volt_var", CURVE, True),
-        ("volt_var", replace(CURVE, points=()), False),
-        ("volt_var", replace(CURVE, points=(*CURVE.points, CURVE.points[0])), False),
-        ("scheduling", True, False),
-        ("from_another_planet", Decimal(1), True),
-    ],
-)
-def test_values_are_judged_by_the_row_of_their_function(name, value, is_valid):
-    assert (problem_of_value(name, value) == "") is is_valid
+def test_a_function_that_no_table_knows_is_no_fault_of_the_event():
+    assert problem_of(p.event("A", 0, 10, {"from_another_planet": Decimal(1)})) == ""
 
 
 def test_no_response_is_due_twice():

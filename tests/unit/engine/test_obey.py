@@ -357,6 +357,18 @@ def test_what_the_der_no_longer_carries_out_is_dropped_and_said():
     assert player.answers("B") == [(6, 252)]
 
 
+def test_a_ramp_time_that_the_der_no_longer_keeps_to_is_dropped_and_said():
+    player = p.Player(p.rules(carries_ramp_time=True))
+    player.see(0, p.program("F0", 1, p.limit("A", 0, 100, ramp_time_s=Decimal(9))))
+    assert player.obey.decision.ramp_time_s == 9
+    assert player.answers("A") == [(0, 1), (0, 2)]
+    player.feed(5, DerChanged(supported=p.ALL, ratings=player.rules.ratings))
+    assert player.device == Setpoints()
+    assert player.obey.decision.explanation[0].reason == "its ramp time is not carried out by this DER"
+    player.see(6, p.program("F0", 1, p.limit("A", 0, 100), p.limit("B", 50, 10, ramp_time_s=Decimal(9))))
+    assert player.answers("B") == [(6, 252)]
+
+
 # Restart
 
 

@@ -244,3 +244,39 @@ def test_what_was_kept_without_a_walk_is_not_in_effect():
     empty = schedule()
     empty.restore((), (), None)
     assert empty.next_boundary() is None
+
+
+def test_who_waits_for_its_successor_takes_a_mode_beyond_its_own_end():
+    """E14: A's period for the mode runs from 0 to 30, for its successor B begins 20 s late."""
+    draws = iter([20])
+    it = schedule(draw=lambda *_: next(draws))
+    first, late = p.limit("A", 0, 10), p.limit("B", 10, 50, rs=20)
+    assert step(it, 0, p.program("F0", 1, first, late))[-1] == ("A", 2)
+    other = p.program("F1", 2, p.limit("C", 15, 10))
+    assert step(it, 12, p.program("F0", 1, first, late), other) == [("C", 1), ("C", 14)]
+    assert step(it, 30) == [("A", 3), ("B", 2)]
+
+
+def test_what_outranks_who_waits_takes_the_mode_from_it():
+    draws = iter([20])
+    it = schedule(draw=lambda *_: next(draws))
+    first, late = p.limit("A", 0, 10), p.limit("B", 10, 50, rs=20)
+    step(it, 0, p.program("F0", 2, first, late), p.program("F1", 1, p.limit("C", 15, 10)))
+    assert step(it, 15) == [("A", 7), ("C", 2)]
+    assert it.next_boundary() == p.at(25)
+
+
+def test_who_is_superseded_at_an_instant_takes_nothing_at_it():
+    """E16: at 10 C takes the place of B, which would have taken that of A at the same moment."""
+    rows = (p.limit("A", 0, 10, rs=20), p.limit("B", 10, 10), p.limit("C", 20, 10, rs=-10))
+    draws = iter([20, -10])
+    it = schedule(draw=lambda *_: next(draws))
+    assert step(it, -5, p.program("F0", 1, *rows))[:3] == [("A", 1), ("B", 1), ("C", 1)]
+    assert step(it, 10) == [("B", 7), ("C", 2)]
+    assert step(it, 20) == [("C", 3), ("A", 2)]
+
+
+def test_a_ramp_time_is_for_who_keeps_to_one():
+    ramped = p.program("F0", 1, p.limit("A", 0, 10, ramp_time_s=Decimal(5)))
+    assert step(schedule(), 0, ramped) == [("A", 252)]
+    assert step(schedule(carries_ramp_time=True), 0, ramped) == [("A", 1), ("A", 2)]

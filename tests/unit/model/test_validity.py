@@ -10,8 +10,8 @@ from tierline.model.validity import CURVE_POINTS_MAX, fault_of
 NAN, INFINITE = Decimal("NaN"), Decimal("Infinity")
 
 
-def curve(*points):
-    return Curve(mrid=mrid(1, 2), points=tuple(CurvePoint(x=Decimal(x), y=Decimal(y)) for x, y in points))
+def curve(*points, **more):
+    return Curve(mrid=mrid(1, 2), points=tuple(CurvePoint(x=Decimal(x), y=Decimal(y)) for x, y in points), **more)
 
 
 def droop(**changed):
@@ -114,6 +114,32 @@ def test_a_curve_of_10_points_is_valid():
 def test_a_point_of_a_curve_is_a_number():
     assert fault_of("volt_var", curve(("NaN", 0))) == "volt_var has x = NaN at point 1"
     assert fault_of("volt_var", curve((1, 0), (2, "NaN"))) == "volt_var, point 2, is NaN, which is no number"
+
+
+@pytest.mark.parametrize("name", ["volt_var", "freq_watt", "hvrt_must_trip"])
+def test_voltages_frequencies_and_times_of_a_curve_are_not_negative(name):
+    assert fault_of(name, curve((-1, 0))) == f"{name} has x = -1 at point 1"
+    assert fault_of(name, curve((0, 0))) == ""
+
+
+def test_a_curve_over_active_power_may_begin_where_it_is_absorbed():
+    assert fault_of("watt_var", curve((-100, 44), (0, 0))) == ""
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "open_loop_s",
+        "ramp_decrease_pct_per_s",
+        "ramp_increase_pct_per_s",
+        "v_ref_pct",
+        "autonomous_v_ref_time_constant_s",
+    ],
+)
+@pytest.mark.parametrize("bad", [Decimal(-1), NAN])
+def test_times_and_rates_of_a_curve_are_not_negative(part, bad):
+    assert "must not be negative" in fault_of("volt_var", curve((1, 1), **{part: bad}))
+    assert fault_of("volt_var", curve((1, 1), **{part: Decimal(0)})) == ""
 
 
 def test_y_of_a_ride_through_curve_is_not_negative():

@@ -69,6 +69,7 @@ class DerChanged:
 
     supported: frozenset[FunctionName]
     ratings: Ratings
+    carries_ramp_time: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +118,8 @@ class ObeyRules:
     mode: ChannelMode = ChannelMode.SINGLE
     """With SINGLE the channel of the lowest rank is the channel of record (A1)."""
     supported: frozenset[FunctionName]
+    carries_ramp_time: bool = False
+    """Whether the DER keeps to a ramp time; an event that has one is rejected otherwise (E5)."""
     ratings: Ratings
     supersede_code: Literal["7", "14"] = "14"
     """The answer of an event that an event of another program superseded before it started (E18)."""
@@ -224,9 +227,12 @@ class Obey:
         return min((time for time in (self._boundary, retry_at) if time is not None), default=None)
 
     def _change(self, event: DerChanged) -> None:
-        self._rules = replace(self._rules, supported=event.supported, ratings=event.ratings)
+        supported, carries_ramp_time = event.supported, event.carries_ramp_time
+        self._rules = replace(
+            self._rules, supported=supported, carries_ramp_time=carries_ramp_time, ratings=event.ratings
+        )
         for link in self._links.values():
-            link.schedule.rules = replace(link.schedule.rules, supported=event.supported)
+            link.schedule.rules = replace(link.schedule.rules, supported=supported, carries_ramp_time=carries_ramp_time)
         self._writer.forget()
         self._is_stale = True
 
@@ -251,7 +257,12 @@ class Obey:
         """Arbitrate, and displace what lost everything to another channel, until nothing is displaced (A3)."""
         while True:
             claims = self._claims(now)
-            self._decision = arbitrate(claims, ratings=self._rules.ratings, supported=self._rules.supported)
+            self._decision = arbitrate(
+                claims,
+                ratings=self._rules.ratings,
+                supported=self._rules.supported,
+                carries_ramp_time=self._rules.carries_ramp_time,
+            )
             if not self._decision.displaced:
                 return
             for channel, mrid in sorted(self._decision.displaced):
@@ -373,6 +384,7 @@ class Obey:
 def _schedule_rules(rules: ObeyRules, of_record: bool) -> ScheduleRules:  # noqa: FBT001  # private
     return ScheduleRules(
         supported=rules.supported,
+        carries_ramp_time=rules.carries_ramp_time,
         of_record=of_record,
         always_7=rules.supersede_code == "7",
         device_category=rules.device_category,

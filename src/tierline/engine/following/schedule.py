@@ -3,16 +3,13 @@
 The order at one instant is that of docs/rules.md E22: what a walk brings, then losses, then ends, repeated until nothing
 changes; starts are confirmed from outside by `confirm`, once the values were read back. Instants that were slept through
 are gone through one by one, so a late call gives the same as a punctual one.
-
-The period of a mode of an event (E15, E16) goes from the effective start to the effective end, or to the effective start of
-its successor. Where an event waits for its successor beyond its own effective end, another may be in its period for the same
-mode at once: then the one that ranks first is carried out (E12).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from tierline.engine.following.holding import by_mode
 from tierline.engine.lifecycle import (
     Cause,
     Draw,
@@ -21,7 +18,6 @@ from tierline.engine.lifecycle import (
     State,
     cancel_with_randomization,
     first_sight,
-    follows_directly,
     in_rank_order,
     is_similar,
     move,
@@ -42,6 +38,8 @@ class ScheduleRules:
 
     supported: frozenset[FunctionName]
     """What the DER carries out (E5)."""
+    carries_ramp_time: bool = False
+    """Whether the DER keeps to a ramp time; an event that has one is rejected otherwise (E5)."""
     of_record: bool = True
     """False: the DER obeys another channel alone, and this one's events are answered 13 (A1)."""
     always_7: bool = False
@@ -145,7 +143,13 @@ class Schedule:
 
     def _meet(self, program: Program, control: Control, now: datetime) -> None:
         event, due = first_sight(
-            control, program, now, supported=self.rules.supported, of_record=self.rules.of_record, draw=self._draw
+            control,
+            program,
+            now,
+            supported=self.rules.supported,
+            carries_ramp_time=self.rules.carries_ramp_time,
+            of_record=self.rules.of_record,
+            draw=self._draw,
         )
         self._keep(event, due)
 
@@ -226,7 +230,7 @@ class Schedule:
     def _lose(self, now: datetime, takers: dict[Mrid, list[EventState]]) -> bool:
         """Find who loses a mode to whom (E14, E16), and who lost the last one (E18)."""
         lost: dict[Mrid, set[FunctionName]] = {}
-        for holding in _by_mode(self._taking_part()):
+        for holding in by_mode(self._taking_part()):
             for event, taker in holding.losses(now):
                 lost.setdefault(event.mrid, set()).add(holding.mode)
                 takers.setdefault(event.mrid, []).append(taker)
@@ -244,7 +248,7 @@ class Schedule:
     def _end(self, now: datetime) -> bool:
         """Let periods end (E15), and what is not assigned lapse (E9)."""
         ended: dict[Mrid, set[FunctionName]] = {}
-        for holding in _by_mode(self._taking_part()):
+        for holding in by_mode(self._taking_part()):
             for event in holding.ended(now):
                 ended.setdefault(event.mrid, set()).add(holding.mode)
         for mrid, modes in ended.items():
@@ -289,68 +293,6 @@ class Schedule:
         self.events[event.mrid] = event
         self._changed[event.mrid] = None
         self._answers.extend((event.mrid, status) for status in due)
-
-
-@dataclass(frozen=True, slots=True)
-class _Holding:
-    """The events that hold one mode, the first-ranked first."""
-
-    mode: FunctionName
-    events: list[EventState]
-    by_start: dict[datetime, list[EventState]]
-    """The same by scheduled start."""
-
-    def losses(self, now: datetime) -> Iterator[tuple[EventState, EventState]]:
-        """Give (who loses the mode, to whom)."""
-        lost: set[Mrid] = set()
-        for index, strong in enumerate(self.events):
-            if strong.mrid in lost or not strong.starts_at <= now < strong.ends_at:
-                continue
-            for weak in self.events[index + 1 :]:
-                if weak.mrid not in lost and _clash(strong, weak):
-                    lost.add(weak.mrid)
-                    yield weak, strong
-        for event in self.events:
-            successor = self._successor(event)
-            if successor is None or event.mrid in lost or successor.mrid in lost:
-                continue
-            if successor.starts_at <= min(event.starts_at, now):
-                yield event, successor
-
-    def ended(self, now: datetime) -> Iterator[EventState]:
-        """Give the events whose period for the mode is over."""
-        return (event for event in self.events if self._period_end(event) <= now)
-
-    def _period_end(self, event: EventState) -> datetime:
-        successor = self._successor(event)
-        return event.ends_at if successor is None else successor.starts_at
-
-    def _successor(self, event: EventState) -> EventState | None:
-        """Give the successor that counts (E16): of several the earliest, then the first-ranked."""
-        following = (e for e in self.by_start.get(event.control.interval.end, ()) if follows_directly(e, event))
-        return min(following, key=lambda other: other.starts_at, default=None)
-
-
-def _clash(strong: EventState, weak: EventState) -> bool:
-    """Say whether two events cannot both be in effect for a mode they share (E14)."""
-    if follows_directly(strong, weak) or follows_directly(weak, strong):
-        return False
-    return max(strong.starts_at, weak.starts_at) < min(strong.ends_at, weak.ends_at)
-
-
-def _by_mode(events: Iterable[EventState]) -> list[_Holding]:
-    holding: dict[FunctionName, list[EventState]] = {}
-    for event in in_rank_order(events):
-        for mode in event.held:
-            holding.setdefault(mode, []).append(event)
-    return [_Holding(mode, holding[mode], _by_start(holding[mode])) for mode in sorted(holding)]
-
-
-def _by_start(events: Iterable[EventState]) -> dict[datetime, list[EventState]]:
-    found: dict[datetime, list[EventState]] = {}
-    for event in events:
-        found.setdefault(event.control.interval.start, []).append(event)
-    return found
 
 
 def in_program_order(programs: Iterable[Program]) -> tuple[Program, ...]:
