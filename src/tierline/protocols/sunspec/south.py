@@ -14,7 +14,7 @@ from typing import Final, assert_never
 import structlog
 
 from tierline.model.control import Setpoints
-from tierline.model.errors import LinkError, PeerError
+from tierline.model.errors import LinkError, PeerError, Unsupported
 from tierline.model.identity import DerId
 from tierline.model.points import POINTS
 from tierline.model.telemetry import Alarm
@@ -139,12 +139,12 @@ class SunSpecDevice:
     async def apply(self, target: Setpoints, *, ramp_time_s: Decimal | None = None) -> ReadBack:
         """Make the device hold exactly `target`, writing only what differs, and read it back.
 
-        SunSpec has no ramp time of one command: the device's own ramp rate holds.
+        SunSpec has no ramp time of one command, so one that is asked for is refused.
         Raises: LinkError (what holds is unknown), Unsupported (nothing was written), PeerError (the device refused or holds
         something else).
         """
         if ramp_time_s is not None:
-            log.debug("ramp_time_left_to_device", der_id=self._der_id, ramp_time_s=str(ramp_time_s))
+            raise Unsupported(f"SunSpec has no ramp time of one command; {ramp_time_s} s cannot be kept to")
         async with self._writer:
             await self._know_map()
             concerned = sorted(orders.models_concerned(target) & self._models.keys())

@@ -320,9 +320,11 @@ async def test_what_cannot_be_carried_out_is_refused_before_anything_is_written(
     await bench.device.close()
 
 
-async def test_a_ramp_time_is_left_to_the_device(bench):
-    back = await bench.device.apply(target(max_lim_w_pct=Decimal(40)), ramp_time_s=Decimal(10))
-    assert back.setpoints["max_lim_w_pct"] == 40
+async def test_a_ramp_time_is_refused_before_anything_is_written(bench):
+    assert not (await bench.device.discover()).carries_ramp_time
+    with pytest.raises(Unsupported, match="10 s cannot be kept to"):
+        await bench.device.apply(target(max_lim_w_pct=Decimal(40)), ramp_time_s=Decimal(10))
+    assert bench.network.writes() == 0
     await bench.device.close()
 
 
