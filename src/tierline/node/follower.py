@@ -141,6 +141,10 @@ class Follower:
         """Whether every channel was heard at least once since the start."""
         return all(event.is_set() for event in self._walked.values())
 
+    def waiting_responses(self) -> int:
+        """Count the Responses that no server has acknowledged yet."""
+        return len(self._outbox)
+
     async def run(self) -> None:
         """Follow until cancelled."""
         try:
@@ -190,7 +194,11 @@ class Follower:
             self._hand_in(Tick())
         else:
             # It was away: what it holds now is not known, so everything is compared and written again where it differs.
-            self._hand_in(DerChanged(supported=facts.functions, ratings=_ratings(facts)))
+            self._hand_in(
+                DerChanged(
+                    supported=facts.functions, ratings=_ratings(facts), carries_ramp_time=facts.carries_ramp_time
+                )
+            )
 
     def _restored(self, facts: DeviceFacts) -> Obey:
         """Make the machine from what is durable.
@@ -204,6 +212,7 @@ class Follower:
             channels=self._me.channels,
             mode=self._me.mode,
             supported=facts.functions,
+            carries_ramp_time=facts.carries_ramp_time,
             ratings=_ratings(facts),
             supersede_code=self._me.supersede_code,
             owner_limits=self._me.owner_limits,
