@@ -151,6 +151,69 @@ def test_every_exception_from_the_types_says_why():
     assert guilty == []
 
 
+# Tests -------------------------------------------------------------------------------------------------------------------
+
+TESTED_ELSEWHERE = {
+    "__main__.py": "e2e/test_readme.py",  # every command of the README goes through it
+    "ports.py": "unit/env",  # interfaces alone; what stands behind them is tested there
+    "cli/app.py": "unit/cli/test_app.py",
+    "cli/backup.py": "unit/cli/test_local.py",  # commands that speak to nobody
+    "cli/cert.py": "unit/cli/test_local.py",
+    "cli/function.py": "unit/cli/test_local.py",
+    "cli/logs.py": "unit/cli/test_run.py",
+    "cli/demo.py": "e2e/test_demo.py",
+    "cli/scenario.py": "e2e/test_readme.py",
+    "cli/": "unit/cli/test_operator.py",  # the other commands are shells over the client
+    "client/": "unit/client/test_calls.py",  # the types of answers and the errors
+    "console/api/": "unit/console/test_app.py",  # gate, faults and shapes are seen in the answers of the app
+    "engine/following/link.py": "unit/engine/test_obey.py",  # parts of the machine
+    "engine/following/writer.py": "unit/engine/test_obey.py",
+    "engine/following/holding.py": "unit/engine/test_schedule.py",
+    "engine/validity.py": "unit/engine/test_lifecycle.py",
+    "engine/verdict.py": "unit/engine/test_access.py",
+    "node/field_inverter.py": "unit/node/test_field.py",
+    "node/health.py": "unit/console/test_app.py",  # its only reader
+    "operations/serving/relief.py": "unit/operations/serving/test_limits.py",
+    "protocols/sep2/codec/": "unit/protocols/sep2/test_codec.py",
+    "protocols/sep2/mirrors.py": "unit/protocols/sep2/test_server.py",
+    "protocols/sep2/resources/": "unit/protocols/sep2/test_resources.py",
+    "protocols/sep2/transport/": "e2e/test_tls.py",  # needs sockets
+    "protocols/sunspec/orders.py": "unit/protocols/sunspec/test_south.py",
+    "scenario/": "e2e/test_demo.py",  # needs processes
+    "sim/": "unit/sim/test_world.py",  # what a world consists of
+}
+"""Modules (or folders, with a slash) without a test file of their own name, and where they are tested."""
+
+
+def module_tests(module: Path) -> list[str]:
+    """List the names that a test file of a module may have: inner folders may stand in its name, or be left out."""
+    parts = module.with_suffix("").parts
+    return [
+        "/".join(["unit", *parts[:folder], f"test_{'_'.join(parts[first:])}.py"])
+        for folder in range(len(parts))
+        for first in range(folder, len(parts))
+    ]
+
+
+def test_every_module_has_tests_or_is_said_to_be_tested_elsewhere():
+    source = ROOT / "src" / "tierline"
+    modules = [path.relative_to(source) for path in sorted(source.rglob("*.py")) if path.name != "__init__.py"]
+    untested = [
+        str(module)
+        for module in modules
+        if "migrations" not in module.parts
+        and not any((ROOT / "tests" / name).exists() for name in module_tests(module))
+        and not any(str(module).startswith(entry) for entry in TESTED_ELSEWHERE)
+    ]
+    assert untested == []
+
+
+def test_where_modules_are_said_to_be_tested_is_there():
+    missing = {file for file in TESTED_ELSEWHERE.values() if not (ROOT / "tests" / file).exists()}
+    gone = {entry for entry in TESTED_ELSEWHERE if not (ROOT / "src" / "tierline" / entry).exists()}
+    assert (missing, gone) == (set(), set())
+
+
 # Documentation -----------------------------------------------------------------------------------------------------------
 
 
