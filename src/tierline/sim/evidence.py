@@ -1,0 +1,230 @@
+"""What a simulated hierarchy leaves behind for its judges: bare facts in order, no opinion.
+
+Times are virtual seconds since the world began (`at_s`) or seconds on a clock since `START` (`…_s` of a clock).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tierline.model.records import FollowedEventRecord
+from tierline.sim.loop import START
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from tierline.engine.following.obey import Persist
+    from tierline.model.control import FunctionName, Setpoints
+    from tierline.model.identity import DerId, Lfdi, Mrid
+    from tierline.model.programs import Program, ResponseStatus
+    from tierline.model.records import ControlRecord, DefaultRecord, OutboxRecord, Record
+    from tierline.model.telemetry import Reading
+    from tierline.ports import Random, Store
+
+FAILURE = 0.02
+"""Probability that an inverter fails a request in one of its ways."""
+
+
+def second(when: datetime) -> float:
+    """Give a civil time in seconds since the beginning of all simulations."""
+    return (when - START).total_seconds()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """A control exists from now on."""
+
+    at_s: float
+    record: ControlRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """A control is cancelled from now on."""
+
+    at_s: float
+    mrid: Mrid
+    randomized: bool
+    server_s: float
+    """When, by the server's clock, in whole seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaulted:
+    """A program has this default from now on."""
+
+    at_s: float
+    record: DefaultRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switched:
+    """The switches named stand so from now on."""
+
+    at_s: float
+    positions: Mapping[int, bool]
+
+
+Deed = Created | Cancelled | Defaulted | Switched
+"""What an operator did and the utility made durable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What was in force at the server while a walk was answered."""
+
+    deeds: int
+    """How many deeds were done before it."""
+    server_s: float
+    """The server's clock at that moment."""
+    deeds_after: int
+    """The same when it was over; a walk of many requests may see a deed half."""
+    server_after_s: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Take:
+    """A walk as the machine took it in."""
+
+    at_s: float
+    server_s: float
+    """The server's clock as the machine estimates it."""
+    offset_s: float
+    programs: tuple[Program, ...]
+    shown: Shown
+    is_durable: bool = False
+    """Whether what came of it survives a crash."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A stretch of virtual time."""
+
+    from_s: float
+    until_s: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Inverter:
+    """A device: outside every node, it survives the crash of its gateway; it fails now and then."""
+
+    name: str
+    functions: frozenset[FunctionName]
+    held: Setpoints
+    random: Random
+    carries_ramp_time: bool
+    calm_from_s: float
+    """From when on it fails no more."""
+    writes: list[tuple[float, Setpoints]] = field(default_factory=list)
+    """When it came to hold what."""
+    troubles: list[Window] = field(default_factory=list)
+    """From the begin of a write that was made to fail to the end of the next one that was not."""
+    trouble_since_s: float | None = None
+    measured: dict[tuple[str, float], int] = field(default_factory=dict)
+    """By point and whole second."""
+
+
+@dataclass(slots=True, kw_only=True)
+class DerEvidence:
+    """All that happened at one DER."""
+
+    name: str
+    lfdi: Lfdi
+    inverter: Inverter
+    supersede_code: str
+    der_id: DerId | None = None
+    """In the registry of the utility."""
+    starts: list[float] = field(default_factory=list)
+    """When a life began to obey: its machine was restored."""
+    births: list[float] = field(default_factory=list)
+    crashes: list[float] = field(default_factory=list)
+    takes: list[Take] = field(default_factory=list)
+    offsets: list[tuple[float, float | None]] = field(default_factory=list)
+    """When the machine began to reckon with which offset between its server's clock and its own; None: it knows none."""
+    documents: dict[Mrid, list[bytes]] = field(default_factory=dict)
+    """Every durable state of every event."""
+    full: list[Window] = field(default_factory=list)
+    """From a refused Persist to the moment it was taken."""
+    applied: list[float] = field(default_factory=list)
+    """When the machine was told that the device holds what it wants."""
+    acknowledged: list[Reading] = field(default_factory=list)
+    store: Store | None = None
+    unclaimed: list[Take] = field(default_factory=list)
+    pending: list[tuple[tuple[Record, ...], list[Take]]] = field(default_factory=list)
+    refused_since_s: dict[int, float] = field(default_factory=dict)
+
+    def begin(self, at_s: float, offset_s: float | None) -> None:
+        """Note that a life restored its machine; what was not durable is gone. None: its server was never heard."""
+        self.starts.append(at_s)
+        self.takes = [take for take in self.takes if take.is_durable]
+        self.full.extend(Window(from_s=since_s, until_s=at_s) for since_s in self.refused_since_s.values())
+        self.unclaimed, self.pending, self.refused_since_s = [], [], {}
+        self.offsets.append((at_s, offset_s))
+
+    def take(self, take: Take) -> None:
+        """Note a walk that the machine took in."""
+        self.takes.append(take)
+        self.unclaimed.append(take)
+        self.offsets.append((take.at_s, take.offset_s))
+
+    def ask(self, effect: Persist) -> None:
+        """Note that the machine wants something kept: all it took in so far stands behind it."""
+        self.pending.append((effect.put, self.unclaimed))
+        self.unclaimed = []
+
+    def keep(self, put: Sequence[Record]) -> None:
+        """Note that records are durable."""
+        for asked, takes in self.pending:
+            if asked is put:
+                for take in takes:
+                    take.is_durable = True
+        self.pending = [(asked, takes) for asked, takes in self.pending if asked is not put]
+        for record in put:
+            if isinstance(record, FollowedEventRecord):
+                self.documents.setdefault(record.mrid, []).append(record.document)
+
+    def refuse(self, at_s: float, put: Sequence[Record]) -> None:
+        """Note that the disk refused what the machine wants kept."""
+        if any(asked is put for asked, _ in self.pending):
+            self.refused_since_s.setdefault(id(put), at_s)
+
+    def accept(self, at_s: float, put: Sequence[Record]) -> None:
+        """Note that the disk took it at last."""
+        since_s = self.refused_since_s.pop(id(put), None)
+        if since_s is not None:
+            self.full.append(Window(from_s=since_s, until_s=at_s))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """A Response that arrived at the utility, once or again."""
+
+    at_s: float
+    der: str
+    mrid: Mrid
+    status: ResponseStatus
+    created_s: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Evidence:
+    """All that happened in one run."""
+
+    deeds: list[Deed] = field(default_factory=list)
+    said: list[Said] = field(default_factory=list)
+    recorded: list[tuple[DerId, Mrid, ResponseStatus]] = field(default_factory=list)
+    """Responses in the order in which the utility's store took them."""
+    ders: dict[str, DerEvidence] = field(default_factory=dict)
+    utility: Store | None = None
+    """Its store."""
+    refused: int = 0
+    """Deeds that the utility would not do: too late, or done already."""
+    waiting: dict[str, list[OutboxRecord]] = field(default_factory=dict)
+    """What is left in the outboxes."""
+    clock_steps: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    """By node: when its clock was stepped by how much."""
+    doubles: frozenset[str] = frozenset()
+    """DERs that reach their first program twice, as through two function set assignments."""
+    end_s: float = 0.0

@@ -1,0 +1,74 @@
+from datetime import UTC, datetime
+
+from tierline.engine.following.obey import Persist
+from tierline.model.control import Setpoints
+from tierline.model.identity import Lfdi
+from tierline.sim.evidence import DerEvidence, Inverter, Shown, Take, Window, second
+from tierline.sim.loop import START
+
+
+def der():
+    inverter = Inverter(
+        name="der",
+        functions=frozenset(),
+        held=Setpoints(),
+        random=None,
+        carries_ramp_time=True,
+        calm_from_s=0.0,
+    )
+    return DerEvidence(name="der", lfdi=Lfdi("0" * 40), inverter=inverter, supersede_code="14")
+
+
+def take(at_s):
+    shown = Shown(deeds=0, server_s=at_s, deeds_after=0, server_after_s=at_s)
+    return Take(at_s=at_s, server_s=at_s, offset_s=0.5, programs=(), shown=shown)
+
+
+def persist():
+    return Persist(sequence=1, put=(object(),), delete=(), responses=())
+
+
+def test_seconds_count_from_the_beginning_of_all_simulations():
+    assert second(START) == 0.0
+    assert second(datetime(2026, 1, 1, 0, 1, tzinfo=UTC)) == 60.0
+
+
+def test_a_walk_is_durable_once_what_came_of_it_was_kept():
+    watched, effect = der(), persist()
+    watched.take(take(1.0))
+    watched.ask(effect)
+    watched.take(take(2.0))
+    watched.keep(effect.put)
+    assert [one.is_durable for one in watched.takes] == [True, False]
+
+
+def test_a_new_life_forgets_the_walks_that_were_not_durable():
+    watched = der()
+    watched.take(take(1.0))
+    watched.begin(5.0, None)
+    assert watched.takes == []
+    assert watched.offsets == [(1.0, 0.5), (5.0, None)]
+
+
+def test_a_refused_write_opens_a_window_until_it_is_taken():
+    watched, effect = der(), persist()
+    watched.ask(effect)
+    watched.refuse(1.0, effect.put)
+    watched.refuse(2.0, effect.put)
+    watched.accept(4.0, effect.put)
+    watched.accept(5.0, effect.put)
+    assert watched.full == [Window(from_s=1.0, until_s=4.0)]
+
+
+def test_a_refused_write_that_nobody_repeats_ends_with_the_life():
+    watched, effect = der(), persist()
+    watched.ask(effect)
+    watched.refuse(1.0, effect.put)
+    watched.begin(9.0, 0.0)
+    assert watched.full == [Window(from_s=1.0, until_s=9.0)]
+
+
+def test_what_the_machine_did_not_ask_for_opens_no_window():
+    watched = der()
+    watched.refuse(1.0, (object(),))
+    assert watched.refused_since_s == {}
