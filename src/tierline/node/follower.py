@@ -36,6 +36,7 @@ from tierline.model.errors import Forbidden, LinkError, PeerError, Unsupported
 from tierline.model.points import POINTS
 from tierline.model.records import FollowedEventRecord, FollowedProgramsRecord, OutboxRecord
 from tierline.model.telemetry import Phase, Reading
+from tierline.node.reporting import Description, Reporter, next_phase
 from tierline.node.supervise import supervise
 from tierline.node.waiting import within
 from tierline.operations.following.buffer import ReadingBuffer
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from tierline.engine.following.obey import ObeyEffect
     from tierline.model.identity import ChannelId, DerId, Lfdi, PartyId
     from tierline.model.parties import Channel, ChannelMode
-    from tierline.model.records import BufferedReadingRecord
     from tierline.model.telemetry import Alarm
     from tierline.ports import Clock, DeviceFacts, Northbound, Random, Southbound, Store
 
@@ -56,9 +56,6 @@ log = structlog.get_logger(__name__)
 
 REPORTED = ("w", "var", "hz", "v_an", "v_bn", "v_cn", "v_ln", "v_ll")
 """What is mirrored of what is measured. Source: CSIP 2.1 G23, table 2."""
-
-_BATCH = 500
-"""Readings in one delivery."""
 
 _STATUS = ("inverter_status", "operational_mode", "connect_status", "local_control_mode")
 
@@ -122,6 +119,17 @@ class Follower:
         self._buffer = ReadingBuffer(store, me.party, list(servers))
         self._events: deque[ObeyEvent] = deque()
         self._awake = asyncio.Event()
+        self._reporters = {
+            channel: Reporter(
+                channel=channel,
+                server=server,
+                buffer=self._buffer,
+                clock=clock,
+                random=random,
+                phase_s=me.phase_s,
+            )
+            for channel, server in servers.items()
+        }
         self._to_post = {channel: asyncio.Event() for channel in servers}
         self._walked = {channel: asyncio.Event() for channel in servers}
         self._order: asyncio.Queue[tuple[int, Apply]] = asyncio.Queue(maxsize=1)
@@ -129,7 +137,6 @@ class Follower:
         """Which machine an order is of: the outcome of one that was given up means nothing to the next."""
         self._obey: Obey | None = None
         self._facts: DeviceFacts | None = None
-        self._status: dict[str, Decimal | int] = {}
 
     @property
     def obey(self) -> Obey | None:
@@ -183,7 +190,7 @@ class Follower:
         while True:
             due = self._clock.now() + timedelta(seconds=self._me.measure_s)
             values, alarms = await self._south.measure()
-            await self._take_measurement(values, alarms, self._clock.now())
+            await self._take_measurement(facts, values, alarms, self._clock.now())
             await self._clock.sleep_until(due)
 
     def _take_facts(self, facts: DeviceFacts) -> None:
@@ -225,7 +232,7 @@ class Follower:
         )
 
     async def _take_measurement(
-        self, values: Sequence[tuple[str, int, int, int]], alarms: Sequence[Alarm], now: datetime
+        self, facts: DeviceFacts, values: Sequence[tuple[str, int, int, int]], alarms: Sequence[Alarm], now: datetime
     ) -> None:
         measured = {point for point, *_ in values}
         wanted = [point for point in REPORTED if point in measured]
@@ -241,12 +248,14 @@ class Follower:
             for point, phase, value, power in values
             if point in wanted
         ]
-        self._status = {point: value for point, _, value, _ in values if point in _STATUS}
-        # Several alarms of a device may stand for one bit.
-        self._status["alarm_status"] = reduce(or_, (_alarm_bit(alarm.point) for alarm in alarms), 0)
         given_up = await self._buffer.add(readings)
         if given_up:
             log.warning("readings_given_up", lfdi=self._me.lfdi, count=given_up)
+        status: dict[str, Decimal | int] = {point: value for point, _, value, _ in values if point in _STATUS}
+        # Several alarms of a device may stand for one bit.
+        status["alarm_status"] = reduce(or_, (_alarm_bit(alarm.point) for alarm in alarms), 0)
+        for reporter in self._reporters.values():
+            reporter.measured(Description(facts=facts, status=status))
 
     # --- obeying ----------------------------------------------------------------------------------------------------
 
@@ -328,13 +337,17 @@ class Follower:
         """Walk the whole tree, at the pace the server wants, each follower at its own phase."""
         server = self._servers[channel]
         while True:
-            seen = await server.link.walk()
+            try:
+                seen = await server.link.walk()
+            except (LinkError, PeerError, Forbidden):
+                self._reporters[channel].forgotten()
+                raise
             self._hand_in(Seen(walk=replace(seen, channel=channel)))
             if not self._walked[channel].is_set():
                 self._walked[channel].set()
                 log.info("walked", channel=channel, lfdi=self._me.lfdi, programs=len(seen.programs))
             self._to_post[channel].set()
-            await self._clock.sleep_until(_next_phase(self._clock.now(), server.poll_s, self._me.phase_s))
+            await self._clock.sleep_until(next_phase(self._clock.now(), server.poll_s, self._me.phase_s))
 
     async def _responding(self, channel: ChannelId) -> None:
         """Post Responses, the oldest first; one that is refused for good is struck out and logged."""
@@ -354,21 +367,8 @@ class Follower:
 
     async def _reporting(self, channel: ChannelId) -> None:
         """Post what the device is and does, and the readings that wait."""
-        server = self._servers[channel]
         await self._walked[channel].wait()
-        while True:
-            if self._facts is not None:
-                await server.link.describe(self._facts, self._status, self._clock.now())
-                await self._deliver(channel)
-            await self._clock.sleep_until(_next_phase(self._clock.now(), server.post_s, self._me.phase_s))
-
-    async def _deliver(self, channel: ChannelId) -> None:
-        while True:
-            waiting: list[BufferedReadingRecord] = self._buffer.first(channel, _BATCH)
-            if not waiting:
-                return
-            await self._servers[channel].link.report([record.reading for record in waiting])
-            await self._buffer.done(channel, waiting)
+        await self._reporters[channel].run()
 
 
 class _Bound(Protocol):
@@ -384,12 +384,6 @@ def _bound(work: _Work, channel: ChannelId) -> _Bound:
         await work(channel)
 
     return run
-
-
-def _next_phase(now: datetime, interval_s: float, phase_s: float) -> datetime:
-    """Give the next time that lies at our phase of the interval."""
-    since = (now.timestamp() - phase_s) % interval_s
-    return now + timedelta(seconds=interval_s - since)
 
 
 def _ratings(facts: DeviceFacts) -> Ratings:

@@ -464,3 +464,9 @@ def test_responses_carry_the_der_and_the_channel_that_asked(scene):
     (response,) = scene.north.responses
     assert (response.mrid, response.der_id, response.lfdi, response.channel) == (Mrid("E"), DER, LFDI, UTILITY)
     assert response.status is ResponseStatus.RECEIVED
+
+
+def test_a_server_that_let_us_go_is_told_again_what_the_device_is(scene):
+    scene.world.fail("walk", None, Forbidden("403"))
+    scene.run(until_s=300)
+    assert scene.world.count("describe") == 2

@@ -1,60 +1,62 @@
-"""When one DER is measured and when what it said is posted to one channel: a machine without input or output.
+"""When what is measured at one DER is delivered to one channel: a machine without input or output.
 
-Readings are posted in the order they were measured, in batches, at the rate the server asks for; a backlog after an outage
-goes out batch after batch as fast as it is acknowledged. An alarm goes out when it begins and when it returns to normal, at
-once and in order. A status is put when it changed, and again whenever the server may have missed it. One delivery of each
-kind is outstanding.
+The readings wait in a durable buffer; this machine knows how many they are, and asks for the oldest. They are posted at the
+rate of the server, each follower at its own phase; a backlog after an outage goes out batch after batch as fast as it is
+acknowledged. What the DER is and does is described when it changed, and again whenever the server may have missed it. One
+delivery of each kind is outstanding, and each is tried again by itself.
 """
 
-from collections import deque
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import assert_never
+from typing import Generic, TypeVar, assert_never
 
+from tierline.engine.lifecycle import Draw
 from tierline.model.errors import ConfigError
-from tierline.model.identity import DerId
-from tierline.model.telemetry import Alarm, PointName, Reading
+
+D = TypeVar("D")
+"""A description of the DER: any value that can be compared."""
 
 _FASTEST = timedelta(seconds=1)
 """A server may ask for 0 s; its rate is in whole seconds. Source: IEEE 2030.5-2018, MirrorUsagePoint.postRate."""
-_RETRY_FIRST = timedelta(seconds=15)
-_RETRY_LAST = timedelta(minutes=15)
+_RETRY_FIRST_S = 5
+_RETRY_LAST_S = 60
+"""Longer pauses would keep a backlog back after the server has returned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """How often, and how much at once."""
 
-    measure_every: timedelta
     post_every: timedelta = timedelta(minutes=5)
     """Source: CSIP 2.1 G19."""
     batch: int = 500
     """Readings in one delivery."""
-    capacity: int = 50_000
-    """Readings kept while the server does not take them; beyond it the oldest are given up."""
 
     def __post_init__(self) -> None:
-        if min(self.measure_every, self.post_every) <= timedelta() or min(self.batch, self.capacity) < 1:
+        if self.post_every <= timedelta() or self.batch < 1:
             raise ConfigError(f"the pace of reports must be above 0 throughout, not {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """The DER was measured."""
+class Measured(Generic[D]):
+    """The DER was measured, and its readings are durable."""
 
-    readings: tuple[Reading, ...]
-    alarms: frozenset[PointName]
-    """All that are active now."""
-    status: Mapping[str, Decimal | int]
+    waiting: int
+    """How many readings wait now."""
+    description: D
+    """What the DER is and does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostRate:
-    """The server asks for another rate."""
+    """The server asks for this rate."""
 
     post_every: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """The server may have lost what it was told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,8 @@ class Delivered:
     """The server has acknowledged a delivery."""
 
     sequence: int
+    waiting: int
+    """How many readings wait still."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,189 +80,132 @@ class Tick:
     """Time has passed."""
 
 
-ReportEvent = Measured | PostRate | Delivered | NotDelivered | Tick
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
-    """Measure the DER, then hand in `Measured`."""
+ReportEvent = Measured[D] | PostRate | Forgotten | Delivered | NotDelivered | Tick
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
-    """Deliver readings."""
+    """Deliver the oldest readings that wait, and strike them out."""
 
     sequence: int
-    readings: tuple[Reading, ...]
+    limit: int
+    """At most this many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Raise:
-    """Deliver one alarm, or its return to normal."""
+class Describe(Generic[D]):
+    """Put what the DER is and does."""
 
     sequence: int
-    alarm: Alarm
+    description: D
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Describe:
-    """Put the status."""
-
-    sequence: int
-    status: Mapping[str, Decimal | int]
+ReportEffect = Post | Describe[D]
 
 
-Delivery = Post | Raise | Describe
-ReportEffect = Measure | Delivery
-
-
-class Report:
+class Report(Generic[D]):
     """The reports of one DER to one channel."""
 
-    def __init__(
-        self, der_id: DerId, pace: Pace, *, backlog: Iterable[Reading] = (), alarms: Iterable[PointName] = ()
-    ) -> None:
+    def __init__(self, pace: Pace, draw: Draw, *, first_post_at: datetime, waiting: int = 0) -> None:
         self.pace = pace
         """Changed by `PostRate`."""
-        self.given_up = 0
-        """How many readings were lost because the backlog was full."""
-        self._der_id = der_id
-        self._backlog = deque(backlog)
-        self._edges: deque[Alarm] = deque()
-        self._active = frozenset(alarms)
-        self._status: Mapping[str, Decimal | int] | None = None
-        self._status_put: Mapping[str, Decimal | int] | None = None
-        self._outstanding: dict[type[Delivery], Delivery] = {}
+        self._draw = draw
+        self._post_at = first_post_at
+        self._waiting = waiting
         self._is_draining = False
+        self._description: D | None = None
+        self._described: D | None = None
+        """What the server has, as far as is known."""
+        self._posting = _Errand()
+        self._describing = _Errand()
+        self._under_way: D | None = None
         self._sequence = 0
-        self._times: _Times | None = None
-        self._retry_at: datetime | None = None
-        self._failures = 0
 
-    @property
-    def backlog(self) -> tuple[Reading, ...]:
-        """The readings that wait, those being delivered included, oldest first."""
-        return (*self._posting, *self._backlog)
-
-    @property
-    def _posting(self) -> tuple[Reading, ...]:
-        post = self._outstanding.get(Post)
-        return post.readings if isinstance(post, Post) else ()
-
-    def handle(self, event: ReportEvent, now: datetime) -> tuple[ReportEffect, ...]:
+    def handle(self, event: ReportEvent[D], now: datetime) -> tuple[ReportEffect[D], ...]:
         """Take in what happened and say what to do."""
-        if self._times is None:
-            self._times = _Times(measure_at=now, post_at=now + self.pace.post_every)
         match event:
             case Measured():
-                self._take(event, now)
+                self._waiting, self._description = event.waiting, event.description
             case PostRate():
                 post_every = max(event.post_every, _FASTEST)
-                self._times.post_at += post_every - self.pace.post_every
+                self._post_at += post_every - self.pace.post_every  # the phase stays
                 self.pace = replace(self.pace, post_every=post_every)
+            case Forgotten():
+                self._described = None
             case Delivered():
-                self._done(event.sequence)
+                self._done(event)
             case NotDelivered():
                 self._failed(event.sequence, now)
             case Tick():
                 pass
             case _:
                 assert_never(event)
-        return (*self._measure(self._times, now), *self._deliver(self._times, now))
+        return (*self._describe(now), *self._post(now))
 
-    def wake_at(self) -> datetime | None:
-        """Say when to hand in a Tick at the latest; None before the first event."""
-        if self._times is None:
-            return None
-        times = (self._times.measure_at, self._times.post_at, self._retry_at)
-        return min(time for time in times if time is not None)
+    def wake_at(self) -> datetime:
+        """Say when to hand in a Tick at the latest."""
+        retries = [errand.retry_at for errand in (self._posting, self._describing)]
+        return min([self._post_at, *(time for time in retries if time is not None)])
 
-    def _take(self, event: Measured, now: datetime) -> None:
-        self._backlog.extend(event.readings)
-        while len(self._backlog) > self.pace.capacity:
-            self._backlog.popleft()
-            self.given_up += 1
-        for point in sorted(event.alarms ^ self._active):
-            self._edges.append(Alarm(der_id=self._der_id, point=point, active=point in event.alarms, time=now))
-        self._active = event.alarms
-        self._status = event.status
-
-    def _measure(self, times: "_Times", now: datetime) -> tuple[Measure, ...]:
-        if now < times.measure_at:
+    def _describe(self, now: datetime) -> tuple[Describe[D], ...]:
+        description = self._description
+        if description is None or description == self._described:
+            self._describing.retry_at = None
             return ()
-        times.measure_at = _next(times.measure_at, self.pace.measure_every, now)
-        return (Measure(),)
+        if not self._describing.may_begin(now):
+            return ()
+        self._under_way = description
+        return (Describe(sequence=self._begin(self._describing), description=description),)
 
-    def _deliver(self, times: "_Times", now: datetime) -> tuple[Delivery, ...]:
-        if now >= times.post_at:
-            times.post_at = _next(times.post_at, self.pace.post_every, now)
+    def _post(self, now: datetime) -> tuple[Post, ...]:
+        if now >= self._post_at:
+            every = self.pace.post_every
+            self._post_at += every * ((now - self._post_at) // every + 1)  # those slept through are left out
             self._is_draining = True
-        if self._retry_at is not None and now < self._retry_at:
+        self._is_draining &= self._waiting > 0
+        if not self._is_draining:
+            self._posting.retry_at = None
             return ()
-        self._retry_at = None
-        return (*self._raise(), *self._describe(), *self._post())
-
-    def _raise(self) -> tuple[Raise, ...]:
-        if Raise in self._outstanding or not self._edges:
+        if not self._posting.may_begin(now):
             return ()
-        effect = Raise(sequence=self._next_sequence(), alarm=self._edges[0])
-        self._outstanding[Raise] = effect
-        return (effect,)
+        return (Post(sequence=self._begin(self._posting), limit=self.pace.batch),)
 
-    def _describe(self) -> tuple[Describe, ...]:
-        if Describe in self._outstanding or self._status is None or self._status == self._status_put:
-            return ()
-        effect = Describe(sequence=self._next_sequence(), status=self._status)
-        self._outstanding[Describe] = effect
-        return (effect,)
-
-    def _post(self) -> tuple[Post, ...]:
-        if Post in self._outstanding or not self._is_draining:
-            return ()
-        if not self._backlog:
-            self._is_draining = False
-            return ()
-        batch = tuple(self._backlog.popleft() for _ in range(min(self.pace.batch, len(self._backlog))))
-        effect = Post(sequence=self._next_sequence(), readings=batch)
-        self._outstanding[Post] = effect
-        return (effect,)
-
-    def _done(self, sequence: int) -> None:
-        match self._take_outstanding(sequence):
-            case Raise():
-                self._edges.popleft()
-            case Describe(status=status):
-                self._status_put = status
-            case _:
-                pass
-        self._failures = 0
-
-    def _failed(self, sequence: int, now: datetime) -> None:
-        delivery = self._take_outstanding(sequence)
-        if delivery is None:
-            return
-        if isinstance(delivery, Post):
-            self._backlog.extendleft(reversed(delivery.readings))
-        self._retry_at = now + min(_RETRY_LAST, _RETRY_FIRST * 2 ** min(self._failures, 10))
-        self._failures += 1
-
-    def _take_outstanding(self, sequence: int) -> Delivery | None:
-        for kind, delivery in self._outstanding.items():
-            if delivery.sequence == sequence:
-                return self._outstanding.pop(kind)
-        return None
-
-    def _next_sequence(self) -> int:
+    def _begin(self, errand: "_Errand") -> int:
         self._sequence += 1
+        errand.sequence, errand.retry_at = self._sequence, None
         return self._sequence
 
+    def _done(self, event: Delivered) -> None:
+        errand = self._outstanding(event.sequence)
+        if errand is not None:
+            errand.sequence, errand.failures, self._waiting = None, 0, event.waiting
+            if errand is self._describing:
+                self._described = self._under_way
 
-@dataclass(slots=True, kw_only=True)
-class _Times:
-    measure_at: datetime
-    post_at: datetime
+    def _failed(self, sequence: int, now: datetime) -> None:
+        errand = self._outstanding(sequence)
+        if errand is None:
+            return
+        pause_s = min(_RETRY_LAST_S, _RETRY_FIRST_S * 2 ** min(errand.failures, 10))
+        errand.retry_at = now + timedelta(seconds=self._draw(pause_s // 2, pause_s + pause_s // 2))
+        errand.sequence, errand.failures = None, errand.failures + 1
+        self._described = None  # a server that was away may have lost it
+        if self._describing.may_begin(now):
+            self._describing.retry_at = errand.retry_at
+
+    def _outstanding(self, sequence: int) -> "_Errand | None":
+        return next((errand for errand in (self._posting, self._describing) if errand.sequence == sequence), None)
 
 
-def _next(due: datetime, every: timedelta, now: datetime) -> datetime:
-    """Give the next moment of a rhythm after now; those slept through are left out."""
-    return due + every * ((now - due) // every + 1)
+@dataclass(slots=True)
+class _Errand:
+    """One kind of delivery."""
+
+    sequence: int | None = None
+    """Of what is outstanding."""
+    retry_at: datetime | None = None
+    failures: int = 0
+
+    def may_begin(self, now: datetime) -> bool:
+        """Say whether nothing is outstanding, and the pause after a failure is over."""
+        return self.sequence is None and (self.retry_at is None or self.retry_at <= now)
