@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import ssl
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -103,7 +104,8 @@ listen = "127.0.0.1:0"
 
 async def test_the_console_of_a_node_writes_the_first_token_once(serving, files, tmp_path):
     config = parse_config(CONFIG, tmp_path / "node.toml")
-    node = SimpleNamespace(config=config, serving=SimpleNamespace(state=serving), files=files, name="utility")
+    half = SimpleNamespace(state=serving, handler=SimpleNamespace(requests=Counter()))
+    node = SimpleNamespace(config=config, serving=half, follower=None, files=files, name="utility")
     for _ in range(2):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
