@@ -267,7 +267,9 @@ class _Drawing:
             for source, target in self.directed():
                 if self.random.bits(1):
                     from_s = self.end(at_s, 300)
-                    yield self.block(source, target, from_s, self.end(from_s, 600), Fault.PARTITION)
+                    until_s = self.end(from_s, 600)
+                    if from_s < until_s:  # the quiet end may have come first
+                        yield self.block(source, target, from_s, until_s, Fault.PARTITION)
 
     def crashes(self) -> Iterable[Crash]:
         for node in self.nodes:

@@ -555,3 +555,17 @@ def test_a_full_disk_of_another_kind_of_error_is_a_bug():
 
 if __name__ == "__main__":
     print(busy_day(int(sys.argv[1])).trace.digest)
+
+
+def test_every_blockage_ends_after_it_began():
+    kinds = frozenset({Fault.PARTITION, Fault.CUT})
+    for seed in range(30):
+        with World(seed) as world:
+            plan = draw_plan(
+                world.random("plan"),
+                nodes=["a", "b"],
+                links=[("a", "b")],
+                hours=1,
+                intensity=Intensity(kinds=kinds, per_node_day=100.0),
+            )
+        assert all(block.from_s < block.until_s for block in plan.blockages)

@@ -90,6 +90,8 @@ class Serving:
     responses: dict[Mrid, dict[tuple[DerId, ResponseStatus], ResponseRecord]] = field(
         default_factory=lambda: defaultdict(dict)
     )
+    arriving: dict[tuple[Mrid, DerId, ResponseStatus], asyncio.Event] = field(default_factory=dict)
+    """Responses that are being written down: a repetition that overtakes the commit waits for it."""
     infos: dict[tuple[DerId, DerInfoKind], DerInfoRecord] = field(default_factory=dict)
     responses_of: dict[DerId, dict[tuple[Mrid, ResponseStatus], ResponseRecord]] = field(
         default_factory=lambda: defaultdict(dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from tierline.engine.access import Verb
@@ -40,6 +41,9 @@ async def record_response(
     device = require_der(principal, serving, Verb.RESPOND, der)
     if serving.control(mrid) is None:
         raise PeerError(f"there is no event {mrid}", path="Response/subject")
+    key = (mrid, device.der_id, status)
+    while (arriving := serving.arriving.get(key)) is not None:
+        await arriving.wait()  # the same one is being written down, which may fail yet
     known = serving.responses.get(mrid, {}).get((device.der_id, status))
     if known is not None:
         return known
@@ -52,7 +56,12 @@ async def record_response(
         created_at=created_at,
         received_at=serving.clock.now(),
     )
-    await serving.commit([record])
+    written = serving.arriving[key] = asyncio.Event()
+    try:
+        await serving.commit([record])
+    finally:
+        del serving.arriving[key]
+        written.set()
     return record
 
 

@@ -63,6 +63,36 @@ async def test_a_full_disk_acknowledges_no_response(serving, device, der, contro
     assert not serving.responses.get(control.mrid)
 
 
+async def twice_at_once(serving, device, der, control, *, refusals):
+    """Let the same Response come twice while the store takes its time over the first; give (outcomes, commits tried)."""
+    commit, tried = serving.store.commit, []
+
+    async def slow(put=(), delete=()):
+        tried.append(put)
+        await asyncio.sleep(0)
+        if len(tried) <= refusals:
+            raise LinkError("the disk is full")
+        await commit(put, delete)
+
+    serving.store.commit = slow
+    both = (answer(serving, device, der, control.mrid) for _ in range(2))
+    return await asyncio.gather(*both, return_exceptions=True), len(tried)
+
+
+async def test_a_response_that_comes_again_while_it_is_written_down_is_written_once(serving, device, der, control):
+    outcomes, tried = await twice_at_once(serving, device, der, control, refusals=0)
+    assert outcomes[0] == outcomes[1] == serving.responses[control.mrid][der("pv-1").der_id, 1]
+    assert tried == 1
+    assert not serving.arriving
+
+
+async def test_a_response_that_comes_again_is_written_down_when_its_first_copy_was_not(serving, device, der, control):
+    outcomes, tried = await twice_at_once(serving, device, der, control, refusals=1)
+    assert isinstance(outcomes[0], LinkError)
+    assert outcomes[1] == serving.responses[control.mrid][der("pv-1").der_id, 1]
+    assert tried == 2
+
+
 async def test_nobody_speaks_for_another(serving, device, der, control):
     other = der("pv-2").der_id
     now = serving.clock.now()
