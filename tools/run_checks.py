@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -34,19 +36,59 @@ STATIC: list[Step] = [
     ("docs", [sys.executable, "tools/make_docs.py", "--check"]),
 ]
 FAST = ["tests/unit", "tests/property", "tests/judge"]
-COVERED: list[Step] = [
-    (
-        "unit, property, interop, end to end",
-        pytest(*FAST, "tests/interop", "tests/e2e", "-m", "not soak", covered=True),
-    ),
-    ("coverage", [sys.executable, "tools/check_coverage.py"]),
+REAL = ["tests/interop", "tests/e2e"]
+NORMAL = ["-m", "not soak"]
+# The simulation needs no clock and no sockets, so it runs beside the unit tests; what talks over real sockets in real time runs alone.
+BESIDE: list[Step] = [
+    ("unit and property", pytest(*FAST, *NORMAL, covered=True)),
+    ("simulation", pytest("tests/simulation", *NORMAL, "-s")),
 ]
-SIMULATION: list[Step] = [("simulation", pytest("tests/simulation", "-m", "not soak"))]
-STEPS: dict[str, list[Step]] = {
-    "check": [*STATIC, ("unit and property", pytest(*FAST, "-m", "not soak"))],
-    "test": [*STATIC, *COVERED, *SIMULATION],
+STEPS: dict[str, list[Step | list[Step]]] = {
+    "check": [*STATIC, ("unit and property", pytest(*FAST, *NORMAL))],
+    "test": [
+        *STATIC,
+        BESIDE,
+        ("interoperability and end to end", pytest(*REAL, *NORMAL, covered=True)),
+        ("coverage", [sys.executable, "tools/check_coverage.py"]),
+    ],
     "soak": [("soak", pytest("tests", "-m", "soak", "-s"))],
 }
+
+
+def run(step: Step) -> int:
+    """Run one step and show what it says."""
+    what, command = step
+    print(f"== {what}", flush=True)
+    started = time.monotonic()
+    done = subprocess.run(command, check=False)
+    return told(step, done.returncode, started)
+
+
+def run_beside(steps: list[Step]) -> int:
+    """Run steps at the same time; show what each says when it is done, one after the other."""
+    print(f"== at the same time: {', '.join(what for what, _ in steps)}", flush=True)
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        said = [stack.enter_context(tempfile.TemporaryFile()) for _ in steps]
+        running = [
+            subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+            for (_, command), out in zip(steps, said, strict=True)
+        ]
+        failed = 0
+        for step, process, out in zip(steps, running, said, strict=True):
+            code = process.wait()
+            out.seek(0)
+            print(f"== {step[0]}\n{out.read().decode(errors='replace')}", flush=True)
+            failed = failed or told(step, code, started)
+    return failed
+
+
+def told(step: Step, code: int, started: float) -> int:
+    """Say how long a step took and whether it failed."""
+    print(f"   {time.monotonic() - started:.0f} s", flush=True)
+    if code:
+        print(f"== {step[0]} failed: {' '.join(step[1])}", flush=True)
+    return code
 
 
 def main(name: str) -> int:
@@ -54,14 +96,10 @@ def main(name: str) -> int:
     os.chdir(ROOT)
     os.environ.setdefault("HYPOTHESIS_PROFILE", "ci")
     began = time.monotonic()
-    for what, command in STEPS[name]:
-        print(f"== {what}", flush=True)
-        started = time.monotonic()
-        done = subprocess.run(command, check=False)
-        print(f"   {time.monotonic() - started:.0f} s", flush=True)
-        if done.returncode:
-            print(f"== {what} failed: {' '.join(command)}", flush=True)
-            return done.returncode
+    for step in STEPS[name]:
+        code = run_beside(step) if isinstance(step, list) else run(step)
+        if code:
+            return code
     print(f"== all of {name} passed in {time.monotonic() - began:.0f} s", flush=True)
     return 0
 
