@@ -111,6 +111,8 @@ class Rates:
 @dataclass(frozen=True, slots=True)
 class _Kept:
     version: int
+    since: datetime
+    """When it was made: a clock that is set back makes it untrue again."""
     until: datetime
     value: object
 
@@ -563,8 +565,8 @@ class Views:
     ) -> T:
         version = self._serving.versions[shard]
         kept = self._kept.get(key)
-        if kept is None or kept.version != version or kept.until <= now:
-            kept = _Kept(version, _ENDLESS if until is None else until(), make())
+        if kept is None or kept.version != version or not kept.since <= now < kept.until:
+            kept = _Kept(version, now, _ENDLESS if until is None else until(), make())
             if len(self._kept) >= _CACHE_LIMIT:
                 self._kept.clear()
             self._kept[key] = kept

@@ -207,6 +207,16 @@ async def test_a_hit_renders_nothing_and_a_change_is_seen_at_once(bench, rendere
     assert rendered == {}
 
 
+async def test_an_event_that_had_left_its_list_is_back_when_the_clock_is_set_back(bench):
+    await bench.control(start_s=60, duration_s=30)
+    path = f"{bench.program()}/derc?l=255"
+    listed = []
+    for second in (200, 70, 200, 10):
+        bench.clock.time = bench.NOON + timedelta(seconds=second)
+        listed.append([item.event_status.current_status for item in bench.get(path).items])
+    assert listed == [[], [1], [], [0]]
+
+
 async def test_a_full_cache_is_emptied_and_everything_is_still_right(bench, monkeypatch):
     monkeypatch.setattr(views, "_CACHE_LIMIT", 2)
     await fill(bench)
