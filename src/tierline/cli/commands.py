@@ -25,6 +25,8 @@ P = ParamSpec("P")
 DEFAULT_URL = "http://127.0.0.1:8080"
 TOKEN_FILES = (Path("state/operator.token"), Path("state/utility/operator.token"))
 """Where the token is looked for: a node run from this folder, then the demonstration."""
+URL_FILE = "operator.url"
+"""Beside the token: where the node listens."""
 
 MakeClient = Callable[[str, str, str | None], "Client"]
 """Makes a client from URL, token and authorities; tests hand in another one as the context's object."""
@@ -71,7 +73,13 @@ class Session(Output):
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
 UrlOption = Annotated[
-    str, typer.Option("--url", envvar="TIERLINE_URL", help="Where the operator API of the node listens.")
+    str | None,
+    typer.Option(
+        "--url",
+        envvar="TIERLINE_URL",
+        help="Where the operator API of the node listens.",
+        show_default=f"operator.url beside the token, or {DEFAULT_URL}",
+    ),
 ]
 TokenOption = Annotated[
     Path | None,
@@ -109,11 +117,12 @@ def operator_command(app: typer.Typer, name: str) -> Callable[[Callable[Concaten
             url, token_file, ca_file = given.pop("url"), given.pop("token_file"), given.pop("ca_file")
             make: MakeClient = context.obj or _make_client
             as_json = given.pop("as_json")
-            with make(url, read_token(token_file), None if ca_file is None else str(ca_file)) as client:
+            at = url or read_url(token_file)
+            with make(at, read_token(token_file), None if ca_file is None else str(ca_file)) as client:
                 function(Session(as_json, client), **given)  # type: ignore[call-arg]  # typer gives them by name
 
         added = [
-            _keyword("url", UrlOption, default=DEFAULT_URL),
+            _keyword("url", UrlOption, default=None),
             _keyword("token_file", TokenOption, default=None),
             _keyword("ca_file", CaOption, default=None),
             _keyword("as_json", JsonOption, default=False),
@@ -129,7 +138,7 @@ def read_token(path: Path | None) -> str:
 
     Raises: ConfigError when there is none.
     """
-    found = path or next((candidate for candidate in TOKEN_FILES if candidate.exists()), None)
+    found = _token_file(path)
     if found is None:
         raise ConfigError(
             f"there is no access token in {' or '.join(map(str, TOKEN_FILES))}; "
@@ -139,6 +148,20 @@ def read_token(path: Path | None) -> str:
         return found.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the access token in {found} cannot be read: {error}") from error
+
+
+def read_url(token_file: Path | None) -> str:
+    """Find where the node of a token listens: it wrote that down beside the token."""
+    found = _token_file(token_file)
+    try:
+        written = "" if found is None else found.with_name(URL_FILE).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        written = ""
+    return written or DEFAULT_URL
+
+
+def _token_file(path: Path | None) -> Path | None:
+    return path or next((candidate for candidate in TOKEN_FILES if candidate.exists()), None)
 
 
 def _make_client(url: str, token: str, ca_file: str | None) -> "Client":

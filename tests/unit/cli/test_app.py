@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from tierline.cli import main
-from tierline.cli.commands import Patient
+from tierline.cli.commands import DEFAULT_URL, Patient, read_url
 from tierline.model.errors import ConfigError, LinkError
 
 NOUNS = ("device", "group", "program", "control", "default", "reading", "grid", "audit", "token", "function", "cert", "backup", "curve")  # fmt: skip
@@ -117,3 +117,15 @@ def test_several_errors_at_once_are_told_one_by_one():
 def test_a_bug_is_not_hidden(bug):
     result = _failing(bug)
     assert result.exception is bug
+
+
+def test_where_the_node_listens_stands_beside_its_token(tierline, tmp_path):
+    (tmp_path / "state" / "utility").mkdir(parents=True)
+    (tmp_path / "state" / "utility" / "operator.token").write_text("x")
+    (tmp_path / "state" / "utility" / "operator.url").write_text("http://127.0.0.1:9\n")
+    assert "http://127.0.0.1:9 cannot be reached" in tierline("status").err
+
+
+def test_an_address_that_cannot_be_read_is_passed_over(tmp_path):
+    (tmp_path / "operator.url").write_bytes(b"\xff")
+    assert read_url(tmp_path / "operator.token") == DEFAULT_URL

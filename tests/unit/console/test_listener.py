@@ -111,7 +111,9 @@ async def test_the_console_of_a_node_writes_the_first_token_once(serving, files,
             async with asyncio.timeout(0.3):
                 await run_console(node)
     path = str(Path(tmp_path) / "state" / "operator.token")
-    assert list(files.content) == [path]
+    url = path.replace("operator.token", "operator.url")
+    assert sorted(files.content) == [path, url]
+    assert files.content[url].startswith(b"http://127.0.0.1:")
     assert files.modes[path] == 0o600
     assert len(files.content[path].strip()) == 64
     assert list(serving.tokens) == ["operator"]

@@ -11,6 +11,7 @@ import uvicorn
 
 from tierline.console.api.app import make_app
 from tierline.model.errors import ConfigError
+from tierline.node.config import Address
 from tierline.node.health import Health
 from tierline.operations.serving.tokens import ensure_token
 
@@ -37,6 +38,10 @@ class _Server(uvicorn.Server):
         yield
 
 
+URL_FILE = "operator.url"
+"""Where the API listens now, in the state folder."""
+
+
 async def run_console(node: Node) -> None:
     """Serve the operator of a node until cancelled; draws the first access token when there is none.
 
@@ -59,13 +64,21 @@ async def run_console(node: Node) -> None:
         requests=half.handler.requests,
         outbox=None if node.follower is None else node.follower.waiting_responses,
     )
+    scheme = "http" if part.certificate is None else "https"
+
+    def listens(port: int) -> None:
+        at = f"{scheme}://{Address(host=part.listen.host, port=port)}"
+        # Beside the token, so that the command line finds both.
+        node.files.write(str(node.config.state / URL_FILE), f"{at}\n".encode())
+        log.info("operator_api_listens", node=node.name, url=at)
+
     await serve(
         make_app(health),
         part.listen.host,
         part.listen.port,
         certfile=None if part.certificate is None else str(folder / part.certificate),
         keyfile=None if part.key is None else str(folder / part.key),
-        on_ready=lambda port: log.info("operator_api_listens", node=node.name, host=part.listen.host, port=port),
+        on_ready=listens,
     )
 
 
