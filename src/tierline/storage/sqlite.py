@@ -129,6 +129,7 @@ class Database:
         bring_up_to_date(path)
         self.path = path
         self._core = CommitCore(path)
+        self._stores: list[SqliteStore] = []
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="tierline-store", daemon=True)
@@ -136,7 +137,9 @@ class Database:
 
     def store(self, node: str) -> SqliteStore:
         """Give the part of the database that belongs to a node."""
-        return SqliteStore(self, node)
+        store = SqliteStore(self, node)
+        self._stores.append(store)
+        return store
 
     def submit(self, call: list[Statement]) -> asyncio.Future[int]:
         """Hand the statements of one call to the writer; gives how many rows they changed, once that is durable."""
@@ -148,7 +151,9 @@ class Database:
         return waiting.done
 
     def close(self) -> None:
-        """Write what was accepted, then release the database; calls that come later are refused."""
+        """Write what was accepted, then release the database and what its stores read with; later calls are refused."""
+        for store in self._stores:
+            store.close()
         self._queue.put(None)
         self._thread.join()
 
