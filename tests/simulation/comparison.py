@@ -27,6 +27,8 @@ from tierline.sim.evidence import second
 from tierline.sim.oracle import History, Walk, _Story
 
 TOLERANCE_S = 1.0
+ORDER_S = 1e-3
+"""What keeps two walks apart that were lived through at one moment."""
 LIVELY_S = 300.0
 """How long a Response may lie in the outbox when nothing goes wrong."""
 
@@ -170,6 +172,7 @@ class _Judge:
 
     def walks(self):
         brought = told_before = None
+        latest = -float("inf")
         for take in self.der.takes:
             # A walk that brings nothing new is never made durable by itself.
             if not take.is_durable and (brought is None or take.programs != brought):
@@ -181,7 +184,9 @@ class _Judge:
             for event in (event for program in told for event in program.events if event.status == 3):
                 self.set_back.setdefault(event.mrid, max(0.0, lived - take.server_s))
             if _same(told) != told_before:
-                yield Walk(at=max(lived, take.server_s), programs=self.as_judged(told))
+                # Walks of a time that was set back come at the latest moment lived through, but one after the other.
+                latest = max(lived, take.server_s, latest + ORDER_S)
+                yield Walk(at=latest, programs=self.as_judged(told))
             told_before = _same(told)
 
     def told(self, take):

@@ -367,10 +367,11 @@ class _Story:
     def period_end(self, seen: _Seen, mode: str) -> float:
         """E15, E16: where the period for `mode` of `seen`, which holds it, ends: at the successor's effective start, else at its own end.
 
-        One that still holds the mode after its own end and has no successor lost the successor at this moment: it ends now (E16).
+        One that still holds the mode after its own end and has no successor lost the successor at this moment: it stops now, and
+        its period was over with its own end (E16).
         """
         successor = self.successor(seen, mode)
-        return max(seen.effective_end, self.now) if successor is None else successor.effective_start
+        return seen.effective_end if successor is None else successor.effective_start
 
     def end_periods(self) -> bool:
         """E15: end what is over, completed if it has started, else silently; say whether anything was."""
