@@ -11,6 +11,7 @@ What a DER is excused for, and nothing else:
 - one second after an instant at which something changes (TOLERANCE_S): then the old and the new are right;
 - its clock, or the server's as it knows it, was set back: what it has lived through it does not live through again, so
   until the time set back has passed again it may hold what it held, and what begins or ends within is not compared.
+  Where an event begins or ends within, what it does to similar events running then is not compared until they are over.
 """
 
 import bisect
@@ -272,6 +273,7 @@ class _Judge:
         end = self.evidence.end_s
         moments = [self.luck.uniform(0, end) for _ in range(round(100 * end / 86_400) or 1)]
         values = self.values = self.retell(history)
+        murky = list(self.murky())
         for instant in self.instants:
             at = self.time.when(instant)
             if at < end:
@@ -282,7 +284,8 @@ class _Judge:
             if at >= end or at < 0:
                 continue
             self.verdict.samples += 1
-            if now is None or before is None or self.is_excused(at) or now[0] < now[1] - TOLERANCE_S:
+            is_murky = now is not None and any(since <= now[0] <= until for since, until in murky)
+            if now is None or before is None or is_murky or self.is_excused(at) or now[0] < now[1] - TOLERANCE_S:
                 self.verdict.excused += 1
                 continue
             index = bisect.bisect_right(writes, at) - 1
@@ -292,6 +295,25 @@ class _Judge:
             right = [values[i] if i >= 0 else {} for i in range(first, last + 1)]
             if held not in [{mode: value for mode, (value, _) in one.items()} for one in right]:
                 self.say("applied", at, f"clock {now[0]:.3f}: holds {held}, right is {right}")
+
+    def murky(self):
+        """Give the times of the server's clock for which it is not known what a clock that was set back made of an event."""
+        everything = list(self.story.seen.values())
+        for back, lived in self.time.back:
+            if lived - back <= TOLERANCE_S:
+                continue
+            within = [
+                one
+                for one in everything
+                if any(back <= moment <= lived for moment in (one.effective_start, one.effective_end))
+            ]
+            modes = {mode for one in within for mode in one.event.modes}
+            running = [
+                one.effective_end
+                for one in everything
+                if modes & set(one.event.modes) and one.effective_start <= lived and one.effective_end >= back
+            ]
+            yield back, max(running, default=lived)
 
     def retell(self, history):
         """Have the oracle tell its story once, and note the values after each instant."""
