@@ -43,6 +43,11 @@ BESIDE: list[Step] = [
     ("unit and property", pytest(*FAST, *NORMAL, covered=True)),
     ("simulation", pytest("tests/simulation", *NORMAL, "-s")),
 ]
+SEEDS = "many_seeds and not real_bytes"
+SOAK: list[Step] = [
+    ("many seeds", pytest("tests/simulation", "-m", "soak", "-k", SEEDS, "-s")),
+    ("schedules, kills, real bytes", pytest("tests", "-m", "soak", "-k", f"not ({SEEDS})", "-s")),
+]
 STEPS: dict[str, list[Step | list[Step]]] = {
     "check": [*STATIC, ("unit and property", pytest(*FAST, *NORMAL))],
     "test": [
@@ -51,7 +56,7 @@ STEPS: dict[str, list[Step | list[Step]]] = {
         ("interoperability and end to end", pytest(*REAL, *NORMAL, covered=True)),
         ("coverage", [sys.executable, "tools/check_coverage.py"]),
     ],
-    "soak": [("soak", pytest("tests", "-m", "soak", "-s"))],
+    "soak": [SOAK],
 }
 
 
