@@ -370,6 +370,8 @@ def _value(row: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
         return "`host:port`" if inner == "Address" else _value(schema["$defs"][inner], schema)
     if "enum" in row or "const" in row:
         return " or ".join(f'`"{value}"`' for value in row.get("enum", [row.get("const")]))
+    if row["type"] == "object":
+        return f"table of {_value(row['additionalProperties'], schema)} by name"
     if row["type"] == "array":
         return f"list of {_value(row['items'], schema)}" + (", at least one" if row.get("minItems") else "")
     word = {"path": "path", "date-time": "time with zone"}.get(row.get("format", "")) or {

@@ -14,8 +14,8 @@ from typing import Protocol, TypeVar
 
 from tierline.model.control import Setpoints
 from tierline.model.identity import Lfdi
-from tierline.model.programs import ProgramsSeen, Response
-from tierline.model.records import Record
+from tierline.model.programs import FleetMember, FleetSeen, ProgramsSeen, Response
+from tierline.model.records import DerInfoKind, Record
 from tierline.model.telemetry import Alarm, Reading
 
 
@@ -294,6 +294,49 @@ class Northbound(Protocol):
 
     async def describe(self, facts: DeviceFacts, status: Mapping[str, Decimal | int], now: datetime) -> None:
         """Put capability, settings, status and availability where they changed."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the link."""
+        ...
+
+
+class FleetNorthbound(Protocol):
+    """One server above a node that stands for many EndDevices there: what a relay needs of it."""
+
+    async def walk(self) -> FleetSeen:
+        """Read everything once, shared programs once each; what did not change since may be taken from memory.
+
+        Raises: LinkError, PeerError, Forbidden (this node is not known there).
+        """
+        ...
+
+    async def enrol(self, members: Sequence[FleetMember]) -> None:
+        """Register EndDevices that the server does not list yet, and take out those it lists and we do not name.
+
+        Raises: LinkError, PeerError, Forbidden.
+        """
+        ...
+
+    async def respond(self, response: Response) -> None:
+        """Deliver the Response of one member, under the member's own LFDI.
+
+        Raises: LinkError (come again); PeerError or Forbidden (refused for good).
+        """
+        ...
+
+    async def report(self, lfdi: Lfdi, readings: Sequence[Reading]) -> None:
+        """Deliver readings of one member; returns when the server has acknowledged all.
+
+        Raises: LinkError, PeerError, Forbidden.
+        """
+        ...
+
+    async def put_info(self, lfdi: Lfdi, kind: DerInfoKind, document: bytes) -> None:
+        """Hand on what a member said of itself, as it was received.
+
+        Raises: LinkError, PeerError, Forbidden.
+        """
         ...
 
     async def close(self) -> None:

@@ -1,6 +1,7 @@
 """What any north protocol brings: programs with their controls and defaults, and what goes back. Free of hrefs."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
 
@@ -84,3 +85,27 @@ class Response:
     created_at: datetime
     channel: ChannelId
     """The channel that asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetMember:
+    """One EndDevice for which this node stands at a server above."""
+
+    lfdi: Lfdi
+    pin: int | None
+    """Its registration PIN, None where the server shows none."""
+    device_category: int
+    enabled: bool = True
+    programs: tuple[Mrid, ...] = ()
+    """The programs it is assigned to now, in the server's order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSeen:
+    """All that a server above shows to a node that stands for many: each program once, whoever is assigned to it."""
+
+    channel: ChannelId
+    members: Mapping[Lfdi, FleetMember] = field(default_factory=dict)
+    programs: Mapping[Mrid, Program] = field(default_factory=dict)
+    clock_offset_s: float = 0.0
+    """Time of the server minus time of this node, in civil seconds."""

@@ -6,7 +6,7 @@ Nested values (a Control, a Program) stay values here; how they are written down
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from tierline.model.control import Control, Curve
 from tierline.model.identity import ChannelId, DerId, GroupId, Lfdi, Mrid, PartyId
@@ -55,6 +55,8 @@ class EndDeviceRecord(Record):
     enabled: bool
     registered_at: datetime
     changed_at: datetime
+    aggregates: PartyId | None = None
+    """The party whose own entry this is: it stands for others and is no DER; None for a DER."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,8 @@ class ProgramRecord(Record):
     primacy: int
     description: str
     created_at: datetime
+    channel: ChannelId | None = None
+    """The north channel it is relayed from, None for a program of this node's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +191,75 @@ class ReadingRecord(Record):
     """The MirrorMeterReading it belongs to."""
     reading: Reading
     received_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionRecord(Record):
+    """A peer's wish to be told of changes of one resource."""
+
+    subscription_id: str
+    """Opaque, in hrefs."""
+    der_id: DerId
+    """The EndDevice it stands under: that of the peer which made it."""
+    resource: str
+    """Path of what is subscribed to, as the peer wrote it."""
+    notification_uri: str
+    """Where notices go; checked when it was made and again before every notice."""
+    encoding: int
+    level: str
+    limit: int
+    """The most list items per notice; 0: notices without a body."""
+    created_at: datetime
+    renewed_at: datetime
+
+
+class NoticeStatus(IntEnum):
+    """Why a notice is sent.
+
+    Source: IEEE 2030.5-2018, Notification.status.
+    """
+
+    CHANGED = 0
+    CANCELLED = 1
+    MOVED = 2
+    REDEFINED = 3
+    DELETED = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeRecord(Record):
+    """That a subscriber is still to be told; one per subscription, as a notice tells the state at its sending."""
+
+    subscription_id: str
+    status: NoticeStatus
+    since: datetime
+    """When what it tells of happened."""
+    attempts: int
+    next_at: datetime
+    """When to try (again)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TariffRecord(Record):
+    """A tariff whose prices this node publishes: information, never a control."""
+
+    mrid: Mrid
+    description: str
+    currency: int
+    """ISO 4217 number."""
+    price_power_of_ten: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceRecord(Record):
+    """The price of a tariff from one time on."""
+
+    tariff: Mrid
+    start: datetime
+    duration_s: int
+    price: int
+    """Per kWh, in the tariff's currency and power of ten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,6 +363,10 @@ KEYS: dict[type[Record], tuple[str, ...]] = {
     DerInfoRecord: ("der_id", "kind"),
     MirrorUsagePointRecord: ("mrid",),
     ReadingRecord: ("reading.der_id", "meter_reading", "reading.time"),
+    SubscriptionRecord: ("subscription_id",),
+    NoticeRecord: ("subscription_id",),
+    TariffRecord: ("mrid",),
+    PriceRecord: ("tariff", "start"),
     AuditRecord: ("sequence",),
     FollowedProgramsRecord: ("channel", "der_id"),
     FollowedEventRecord: ("channel", "der_id", "mrid"),

@@ -107,13 +107,36 @@ class StorePart(_Part):
     """Controls that ended and their Responses are dropped after that many days; the audit is kept."""
 
 
+class NotifyPart(_Part):
+    """Notices to those who subscribe."""
+
+    allow: list[Address] = []
+    """Listeners that may be told although their address is private, loopback or link-local."""
+
+    _read = field_validator("allow", mode="before")(
+        lambda value: [parse_address(item) for item in value] if isinstance(value, list) else value
+    )
+
+
+class ControlPointPart(_Part):
+    """A substation that serves, in this node's stead, the DERs which one element of the grid feeds."""
+
+    party: Annotated[str, Field(pattern=_NAME)]
+    """Under which name it is registered here."""
+    element: str
+    """A transformer or feeder of the grid file."""
+
+
 class Sep2Serve(_Part):
     """The IEEE 2030.5 server."""
 
     listen: Annotated[list[Address], Field(min_length=1)]
     poll_rate_s: Annotated[int, Field(ge=10, le=86400)] = 600
-    """CSIP 2.1 G19: controls are polled every 10 minutes unless said otherwise."""
+    """How often clients are told to walk. Source: CSIP 2.1 G19, 10 minutes."""
     post_rate_s: Annotated[int, Field(ge=10, le=86400)] = 300
+    """How often clients are told to post readings."""
+    notify: NotifyPart = NotifyPart()
+    control_point: list[ControlPointPart] = []
 
     _read = field_validator("listen", mode="before")(
         lambda value: [parse_address(item) for item in value] if isinstance(value, list) else value
@@ -173,6 +196,48 @@ class NorthPart(_Part):
     """The registration PIN; not compared when absent."""
     poll_s: Annotated[int, Field(ge=1)] | None = None
     """Overrides the server's pollRate."""
+    use: Literal["obey", "relay"] = "obey"
+    """Whether what it brings is carried out here, by the device or the fleet, or passed through to those below."""
+    enrol: Literal["none", "take", "offer"] = "none"
+    """For a relay. take: those the server lists are registered here; offer: those registered here are registered there."""
+    subscribe: bool = True
+    """For a relay: whether it asks to be told of changes, where [listener] says where; it polls as well."""
+
+
+class ListenerPart(_Part):
+    """Where servers above send their notices to."""
+
+    listen: Address
+    uri: str
+    """https://host:port under which those servers reach it."""
+
+    _read = field_validator("listen", mode="before")(parse_address)
+
+
+class FleetPart(_Part):
+    """The DERs registered here as one device, which obeys for them what a level above asks for."""
+
+    group: str
+    """The group of them, by name, id or element of the grid; made when missing."""
+    policy: Literal["rating", "available", "price", "equal"] = "rating"
+    """How a total is shared out."""
+    min_cell: Annotated[int, Field(ge=1)] = 5
+    """A sum over fewer members is not told."""
+    read_s: Annotated[int, Field(ge=1)] = 60
+    """How often the sum is measured and the shares are corrected."""
+
+
+class GrantPart(_Part):
+    """What a party above may make of this fleet; without one it is answered that nothing is applicable."""
+
+    party: Annotated[str, Field(pattern=_NAME)]
+    functions: Annotated[list[str], Field(min_length=1)]
+    """Names of functions, such as target_w or max_lim_w_pct."""
+    power_w: Annotated[float, Field(gt=0)]
+    """The most it may move at once."""
+    until: datetime
+
+    _aware = field_validator("until")(aware)
 
 
 class SouthPart(_Part):
@@ -195,6 +260,8 @@ class FollowPart(_Part):
     mode: ChannelMode = ChannelMode.SINGLE
     supersede_code: Literal["7", "14"] = "14"
     """What a DER answers to an event that another program superseded before it began."""
+    owner_limits: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """Limits the owner always keeps in force, by function, such as max_lim_w_pct."""
 
 
 class FieldPart(_Part):
@@ -230,7 +297,10 @@ class NodeConfig(_Part):
     grid: GridPart | None = None
     governor: list[GovernorPart] = []
     north: list[NorthPart] = []
+    listener: ListenerPart | None = None
     south: list[SouthPart] = []
+    fleet: FleetPart | None = None
+    grant: list[GrantPart] = []
     follow: FollowPart = FollowPart()
     field: FieldPart | None = None
     folder: Path = Field(default=Path(), exclude=True)
@@ -305,15 +375,41 @@ def _check_links(config: NodeConfig, refuse: Callable[[tuple[object, ...], str],
         raise refuse(("south", 1), f"{len(config.south)} devices are named; one device per node is supported")
     if config.north and config.tls is None:
         raise refuse(("north", 0), "[tls] is missing; IEEE 2030.5 needs certificate, key and anchors")
-    if config.north and not config.south:
-        raise refuse(("north", 0), "it brings controls, but no device is to obey them; add [[south]]")
-    for key in ("rank", "channel"):
-        seen: set[object] = set()
-        for number, north in enumerate(config.north):
-            value = north.rank if key == "rank" else north.channel
-            if value in seen:
-                raise refuse(("north", number, key), f"{value!r} is that of another link; give each its own")
-            seen.add(value)
+    for number, north in enumerate(config.north):
+        if north.use == "obey" and not config.south and config.fleet is None:
+            raise refuse(
+                ("north", number), "it brings controls, but no device is to obey them; add [[south]] or [fleet]"
+            )
+        if north.use == "relay" and config.serve is None:
+            raise refuse(("north", number, "use"), "there is nobody to relay to; add [serve.sep2]")
+        if north.use == "obey" and north.enrol != "none":
+            raise refuse(("north", number, "enrol"), 'only a relay stands for others; remove it, or set use = "relay"')
+    if config.fleet is not None and config.south:
+        raise refuse(("fleet",), "a node obeys with one device or with its fleet; remove [[south]] or [fleet]")
+    if config.grant and config.fleet is None:
+        raise refuse(("grant", 0), "there is no fleet that it could move; add [fleet]")
+    _check_channels(config, refuse)
+
+
+def _check_channels(config: NodeConfig, refuse: Callable[[tuple[object, ...], str], ConfigError]) -> None:
+    """Let links share a channel only where one party speaks; all its servers are one channel."""
+    first: dict[str, NorthPart] = {}
+    ranks: dict[int, str] = {}
+    for number, north in enumerate(config.north):
+        known = first.setdefault(north.channel, north)
+        if (known.party, known.authority, known.rank, known.use) != (
+            north.party,
+            north.authority,
+            north.rank,
+            north.use,
+        ):
+            raise refuse(
+                ("north", number, "channel"),
+                f"{north.channel!r} is that of another link with another party, authority, rank or use; "
+                "give each its own, or make them alike if they are servers of one party",
+            )
+        if ranks.setdefault(north.rank, north.channel) != north.channel:
+            raise refuse(("north", number, "rank"), f"{north.rank!r} is that of another link; give each its own")
 
 
 def _check_operator(config: NodeConfig, refuse: Callable[[tuple[object, ...], str], ConfigError]) -> None:

@@ -35,6 +35,16 @@ channel = "utility"
 party = "utility"
 server = "https://192.0.2.1/dcap"
 """
+RELAY = NORTH + 'use = "relay"\n'
+FLEET = """[fleet]
+group = "customers"
+"""
+GRANT = """[[grant]]
+party = "market"
+functions = ["target_w"]
+power_w = 1e6
+until = 2030-01-01T00:00:00Z
+"""
 FIELD = """[field]
 scenario = "oberrhein"
 """
@@ -135,7 +145,22 @@ def test_an_address_is_written_as_it_is_read(host, text):
         (NODE + SOUTH + NORTH, "etc/node.toml:8: north[0]: [tls] is missing"),
         (NODE + TLS + SOUTH + SOUTH, "etc/node.toml:12: south[1]: 2 devices are named; one device per node is supported"),
         (SERVER + NORTH, "etc/node.toml:13: north[0]: it brings controls, but no device is to obey them; add [[south]]"),
-        (GATEWAY + NORTH, "etc/node.toml:17: north[1].rank: 0 is that of another link; give each its own"),
+        (
+            SERVER + RELAY + FLEET + SOUTH,
+            "etc/node.toml:19: fleet: a node obeys with one device or with its fleet; remove [[south]] or [fleet]",
+        ),
+        (GATEWAY + RELAY, "etc/node.toml:22: north[1].use: there is nobody to relay to; add [serve.sep2]"),
+        (
+            SERVER + NORTH + 'enrol = "take"\n' + FLEET,
+            "etc/node.toml:18: north[0].enrol: only a relay stands for others; remove it, or set use",
+        ),
+        (NODE + SOUTH + FLEET, "etc/node.toml:8: fleet: a node obeys"),
+        (NODE + NORTH + TLS + FLEET, "etc/node.toml:1: node: this node does nothing"),
+        (SERVER + GRANT, "etc/node.toml:13: grant[0]: there is no fleet that it could move; add [fleet]"),
+        (
+            GATEWAY + NORTH.replace('"utility"', '"pooler"', 1),
+            "etc/node.toml:17: north[1].rank: 0 is that of another link; give each its own",
+        ),
         (GATEWAY + NORTH + "rank = 1\n", "etc/node.toml:19: north[1].channel: 'utility' is that of another link"),
         (NODE + SOUTH + "[operator]\n", "etc/node.toml:8: operator: there is nothing to operate; add [serve], or remove it"),
         (SERVER + '[operator]\ncertificate = "a.pem"\n', "etc/node.toml:13: operator: certificate and key belong together"),
@@ -176,3 +201,16 @@ def test_a_file_that_is_not_there_or_not_utf_8_is_named(tmp_path):
     path.write_bytes(b"[node]\nname = '\xfc'\n")
     with pytest.raises(ConfigError, match=r"node\.toml: not UTF-8 at byte 15; save it as UTF-8"):
         load_config(path)
+
+
+def test_the_servers_of_one_party_may_share_a_channel():
+    config = parse(GATEWAY + NORTH)
+    assert [north.channel for north in config.north] == ["utility", "utility"]
+
+
+def test_a_relay_with_a_fleet_and_a_grant_is_read():
+    market = NORTH.replace('"utility"', '"market"') + "rank = 1\n"
+    config = parse(SERVER + RELAY + market + FLEET + GRANT)
+    assert [north.use for north in config.north] == ["relay", "obey"]
+    assert config.fleet.policy == "rating"
+    assert config.grant[0].party == "market"

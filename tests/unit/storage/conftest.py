@@ -37,12 +37,17 @@ from tierline.model.records import (
     KnownRecord,
     MembershipRecord,
     MirrorUsagePointRecord,
+    NoticeRecord,
+    NoticeStatus,
     OutboxRecord,
     PartyRecord,
+    PriceRecord,
     ProgramRecord,
     ReadingRecord,
     ResponseRecord,
+    SubscriptionRecord,
     SwitchRecord,
+    TariffRecord,
     TokenRecord,
 )
 from tierline.model.telemetry import Phase, Qualifier, Quality, Reading
@@ -142,6 +147,23 @@ SAMPLES = (
         party=PARTY, mrid=Mrid("F" * 32), der_id=DER, mup_id="ccccccccccccc", document=b"<m/>", changed_at=NOON
     ),
     ReadingRecord(party=PARTY, meter_reading=Mrid("1" * 32), reading=READING, received_at=NOON),
+    SubscriptionRecord(
+        party=PARTY,
+        subscription_id="a",
+        der_id=DER,
+        resource="/edev",
+        notification_uri="https://192.0.2.1:9443/ntfy",
+        encoding=0,
+        level="+S1",
+        limit=255,
+        created_at=NOON,
+        renewed_at=NOON,
+    ),
+    NoticeRecord(party=PARTY, subscription_id="a", status=NoticeStatus.CHANGED, since=NOON, attempts=2, next_at=NOON),
+    TariffRecord(
+        party=PARTY, mrid=Mrid("2" * 32), description="day", currency=840, price_power_of_ten=-5, created_at=NOON
+    ),
+    PriceRecord(party=PARTY, tariff=Mrid("2" * 32), start=NOON, duration_s=3600, price=-12),
     AuditRecord(
         party=PARTY,
         sequence=1,

@@ -43,8 +43,10 @@ def older(path, tmp_path, monkeypatch):
     location = tmp_path / "migrations"
     (location / "versions").mkdir(parents=True)
     (location / "env.py").write_text((LOCATION / "env.py").read_text())
-    (location / "versions" / "0001.py").write_text('revision = "0001"\ndown_revision = None\ndef upgrade(): ...\n')
-    step = 'from alembic import op\nrevision = "9999"\ndown_revision = "0001"\n'
+    (location / "versions" / "old.py").write_text(
+        f'revision = "{REVISION}"\ndown_revision = None\ndef upgrade(): ...\n'
+    )
+    step = f'from alembic import op\nrevision = "9999"\ndown_revision = "{REVISION}"\n'
     change = location / "versions" / "9999.py"
     change.write_text(step + 'def upgrade():\n    op.execute("ALTER TABLE known ADD COLUMN more TEXT")\n')
     monkeypatch.setattr(migrate, "_LOCATION", location)
@@ -139,7 +141,7 @@ def test_an_older_database_is_copied_aside_and_migrated(path, older):
     assert revision_of(path) == "9999"
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT value, more FROM known").fetchall() == [("kept", None)]
-    assert revision_of(f"{path}.before-9999") == "0001"
+    assert revision_of(f"{path}.before-9999") == REVISION
     with closing(sqlite3.connect(f"{path}.before-9999")) as connection:
         assert connection.execute("SELECT value FROM known").fetchall() == [("kept",)]
 
@@ -149,13 +151,13 @@ def test_a_migration_that_fails_changes_nothing_and_can_be_tried_again(path, old
     older.write_text(whole + '    op.execute("ALTER TABLE absent ADD COLUMN x TEXT")\n')
     with pytest.raises(ConfigError, match=r"cannot be brought to the schema 9999: no such table.*it is unchanged"):
         bring_up_to_date(path)
-    assert revision_of(path) == "0001"
+    assert revision_of(path) == REVISION
     with closing(sqlite3.connect(path)) as connection:
         assert "more" not in connection.execute("SELECT sql FROM sqlite_master WHERE name = 'known'").fetchone()[0]
     older.write_text(whole)
     bring_up_to_date(path)
     assert revision_of(path) == "9999"
-    assert revision_of(f"{path}.before-9999") == revision_of(f"{path}.before-9999.2") == "0001"
+    assert revision_of(f"{path}.before-9999") == revision_of(f"{path}.before-9999.2") == REVISION
 
 
 def test_a_program_killed_while_it_makes_the_schema_leaves_a_database_that_can_be_made(path):
@@ -188,3 +190,14 @@ def test_a_backup_that_fails_is_told(path, tmp_path):
     Path(path).write_text("hello" * 100)
     with pytest.raises(ConfigError, match="cannot be copied"):
         backup(path, str(tmp_path / "copy.db"))
+
+
+def test_the_state_of_the_first_edition_is_taken_over(path, monkeypatch):
+    monkeypatch.setattr(migrate, "REVISION", "0001")
+    bring_up_to_date(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO program VALUES ('n', 'utility', 'A', 'g', 100, 'feeder', 0)")
+    monkeypatch.setattr(migrate, "REVISION", REVISION)
+    bring_up_to_date(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT mrid, primacy, channel FROM program").fetchall() == [("A", 100, None)]

@@ -17,6 +17,7 @@ from tierline.model.errors import LinkError
 from tierline.model.identity import DerId, GroupId
 from tierline.model.records import (
     AuditRecord,
+    BufferedReadingRecord,
     ControlRecord,
     CurveRecord,
     DefaultRecord,
@@ -27,10 +28,15 @@ from tierline.model.records import (
     IdentityRecord,
     MembershipRecord,
     MirrorUsagePointRecord,
+    NoticeRecord,
+    OutboxRecord,
+    PriceRecord,
     ProgramRecord,
     ReadingRecord,
     ResponseRecord,
+    SubscriptionRecord,
     SwitchRecord,
+    TariffRecord,
     TokenRecord,
 )
 
@@ -50,6 +56,13 @@ if TYPE_CHECKING:
 
 Carrier = Callable[["Setpoints", "Decimal | None"], str]
 """Says why a south face cannot carry setpoints with a ramp time in seconds; empty when it can."""
+
+Consequence = Callable[["Sequence[Record]", "Sequence[Record]"], "Iterable[Record]"]
+"""Says what else must become durable together with what is put and deleted: notices, Responses and readings to hand on."""
+
+
+NOT_OF_SERVING = (OutboxRecord, BufferedReadingRecord)
+"""What a relay keeps for the way up: written with a change of this half, held by the other."""
 
 
 @dataclass(slots=True)
@@ -121,6 +134,15 @@ class Serving:
     """Access tokens of operators by name, revoked ones included."""
     carriers: list[Carrier] = field(default_factory=list)
     """One for each south face."""
+    consequences: list[Consequence] = field(default_factory=list)
+    """Asked before every change, each once, about what the caller changes."""
+    subscriptions: dict[str, SubscriptionRecord] = field(default_factory=dict)
+    """By subscription_id."""
+    notices: dict[str, NoticeRecord] = field(default_factory=dict)
+    """Notices still to be sent, by subscription_id."""
+    tariffs: dict[Mrid, TariffRecord] = field(default_factory=dict)
+    prices: dict[Mrid, dict[datetime, PriceRecord]] = field(default_factory=lambda: defaultdict(dict))
+    """By tariff and start."""
     versions: Counter[str] = field(default_factory=Counter)
     commits: int = 0
     """Transactions since this node started."""
@@ -132,6 +154,8 @@ class Serving:
 
         Raises: LinkError when the store refuses; nothing changed then.
         """
+        following = [record for consequence in self.consequences for record in consequence(put, delete)]
+        put = [*put, *following]
         try:
             await self.store.commit(put, delete)
         except LinkError as error:
@@ -140,7 +164,8 @@ class Serving:
         self.trouble = ""
         self.commits += 1
         for record in put:
-            self._take(record)
+            if not isinstance(record, NOT_OF_SERVING):
+                self._take(record)
         for record in delete:
             self._drop(record)
 
@@ -158,6 +183,10 @@ class Serving:
             DerInfoRecord,
             MirrorUsagePointRecord,
             TokenRecord,
+            SubscriptionRecord,
+            NoticeRecord,
+            TariffRecord,
+            PriceRecord,
         )
         for kind in kinds:
             self._take_all(self.store.load(kind))
@@ -249,6 +278,17 @@ class Serving:
                 self.audit_tail = record
             case TokenRecord():
                 self.tokens[record.name] = record
+            case SubscriptionRecord():
+                self.subscriptions[record.subscription_id] = record
+                self.versions[f"device:{record.der_id}"] += 1
+            case NoticeRecord():
+                self.notices[record.subscription_id] = record
+            case TariffRecord():
+                self.tariffs[record.mrid] = record
+                self.versions["tariffs"] += 1
+            case PriceRecord():
+                self.prices[record.tariff][record.start] = record
+                self.versions["tariffs"] += 1
             case _:
                 raise AssertionError(f"{type(record).__name__} is not a record of the serving half")
 
@@ -297,6 +337,14 @@ class Serving:
                 self.programs[record.program].curves.pop(record.mrid, None)
                 self.program_of_curve.pop(record.mrid, None)
                 self.versions[f"program:{record.program}"] += 1
+            case SubscriptionRecord():
+                self.subscriptions.pop(record.subscription_id, None)
+                self.versions[f"device:{record.der_id}"] += 1
+            case NoticeRecord():
+                self.notices.pop(record.subscription_id, None)
+            case PriceRecord():
+                self.prices[record.tariff].pop(record.start, None)
+                self.versions["tariffs"] += 1
             case _:
                 raise AssertionError(f"{type(record).__name__} records are never deleted")
 
