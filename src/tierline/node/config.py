@@ -272,6 +272,8 @@ class FieldPart(_Part):
     host: str = "127.0.0.1"
     ports: list[Annotated[int, Field(ge=0, le=65535)]] = []
     """One per service point, in the order of the grid file; none for a replay."""
+    switchgear_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Where the switches are operated: a Modbus holding register for each, at the address of its number."""
     journal: Path | None = None
     """Where what happened is written, relative to the state folder."""
     begin: datetime | None = None

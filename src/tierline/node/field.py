@@ -21,6 +21,8 @@ from tierline.model.errors import ConfigError
 from tierline.model.topology import Grid
 from tierline.node.compose import clock_of, random_of
 from tierline.node.field_inverter import FieldInverter
+from tierline.node.switchgear import UNIT as SWITCHGEAR
+from tierline.node.switchgear import Switchgear
 from tierline.plant.site import DRAWS_PER_UNIT, Plant, PlantSetup
 from tierline.plant.weather import Weather
 from tierline.protocols.sunspec.codec import HEADER_REGISTERS
@@ -116,7 +118,7 @@ class Field:
         self._network = network
         self._journal = journal
         self._seed = seed
-        self._faces: list[JournaledFace] = []
+        self._faces: list[NorthFace] = []
         self._begin = clock_start
         self._steps = 0
         self.plant = plant
@@ -146,10 +148,14 @@ class Field:
                 face = JournaledFace(inverter, self, port)
                 await face.listen(self._network, self._part.host, port)
                 self._faces.append(face)
+            if self._part.switchgear_port is not None:
+                gear = NorthFace({SWITCHGEAR: Switchgear(lambda: self.plant.switches, self.operate)})
+                await gear.listen(self._network, self._part.host, self._part.switchgear_port)
+                self._faces.append(gear)
         self._journal.flush()
         log.info(
             "field_ready",
-            devices=len(self._faces),
+            devices=0 if self._part.replay else len(self.inverters),
             journal=None if self._part.journal is None else str(self._part.journal),
         )
 

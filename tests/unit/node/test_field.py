@@ -118,7 +118,7 @@ class Bench:
         composed = compose_field(config(tmp_path, more="ports = [15020, 15021]"))
         self.clock, self.network, self.files = FakeClock(), FakeNetwork(), FakeFiles()
         self.field = Field(
-            config(tmp_path, more="ports = [15020, 15021]").field,
+            config(tmp_path, more="ports = [15020, 15021]\nswitchgear_port = 15500").field,
             composed.plant,
             clock=self.clock,
             clock_start=START,
@@ -282,6 +282,13 @@ async def test_a_switch_that_moves_is_written_down_and_darkens_what_is_behind_it
     bench.settle(2)
     assert bench.kinds("switches")[-1]["open"] == [7]
     assert bench.plant.flow.node_v_pu[2] == 0
+
+
+async def test_a_switch_is_operated_through_its_register_and_read_back(bench):
+    assert bench.ask(Read(unit=1, address=7, count=1), port=15500) == Registers(data=b"\0\1")
+    assert bench.ask(Write(unit=1, address=7, data=b"\0\0"), port=15500) == Written(count=1)
+    assert bench.ask(Read(unit=1, address=7, count=1), port=15500) == Registers(data=b"\0\0")
+    assert bench.kinds("switches")[-1]["open"] == [7]
 
 
 # Requests
