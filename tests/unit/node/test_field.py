@@ -215,7 +215,7 @@ async def test_units_generate_what_the_sun_gives_from_the_first_instant(bench):
 
 
 async def test_each_service_point_has_a_listener(bench):
-    assert sorted(bench.network.faces) == [15020, 15021]
+    assert sorted(bench.network.faces) == [15020, 15021, 15500]
 
 
 def test_a_field_begins_where_it_is_told(tmp_path):
