@@ -60,6 +60,9 @@ Carrier = Callable[["Setpoints", "Decimal | None"], str]
 Consequence = Callable[["Sequence[Record]", "Sequence[Record]"], "Iterable[Record]"]
 """Says what else must become durable together with what is put and deleted: notices, Responses and readings to hand on."""
 
+Observer = Callable[["Sequence[Record]", "Sequence[Record]"], None]
+"""Is told what was put and deleted, once it is durable and taken over; neither waits nor fails."""
+
 
 NOT_OF_SERVING = (OutboxRecord, BufferedReadingRecord)
 """What a relay keeps for the way up: written with a change of this half, held by the other."""
@@ -136,6 +139,8 @@ class Serving:
     """One for each south face."""
     consequences: list[Consequence] = field(default_factory=list)
     """Asked before every change, each once, about what the caller changes."""
+    observers: list[Observer] = field(default_factory=list)
+    """Told after every change, each once."""
     subscriptions: dict[str, SubscriptionRecord] = field(default_factory=dict)
     """By subscription_id."""
     notices: dict[str, NoticeRecord] = field(default_factory=dict)
@@ -168,6 +173,8 @@ class Serving:
                 self._take(record)
         for record in delete:
             self._drop(record)
+        for observer in self.observers:
+            observer(put, delete)
 
     def load(self) -> None:
         """Rebuild from the store."""
