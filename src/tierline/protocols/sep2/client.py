@@ -26,6 +26,9 @@ PAGE = 255
 LONGEST = 10_000
 """Items taken from one list: no DER has to do with more, and a server may not keep it reading for ever."""
 
+FLEET_LONGEST = 50_000
+"""Items taken from a list with one item per member of a fleet: fleets of 10,000 are common, and they grow."""
+
 _PRINTABLE: Final = re.compile("[!-~]+")
 _TRIES = 3
 """How often a list that changes while it is paged is read anew before the walk is given up."""
@@ -103,9 +106,11 @@ class Listed:
     items: tuple[Value, ...] = ()
     poll_s: int | None = None
     """Its pollRate, None where it states none."""
+    subscribable: int | None = None
+    """What it says of subscriptions, None where it says nothing or was not read."""
 
 
-def read_list(link: Link | None, kind: type[L]) -> Steps[Listed]:
+def read_list(link: Link | None, kind: type[L], longest: int = LONGEST) -> Steps[Listed]:
     """Read the list behind a link with all its pages; an absent link, or one that counts 0, is an empty list.
 
     A list that changes meanwhile is read anew.
@@ -121,8 +126,8 @@ def read_list(link: Link | None, kind: type[L]) -> Steps[Listed]:
         while total is None or len(items) < total:
             page = yield from get(f"{link.href}{separator}s={len(items)}&l={PAGE}", kind)
             found: tuple[Value, ...] = getattr(page, "items", ())  # every list type has its own `items`
-            if page.all > LONGEST:
-                raise PeerError(f"{link.href} has {page.all} items, at most {LONGEST} are read", path="@all")
+            if page.all > longest:
+                raise PeerError(f"{link.href} has {page.all} items, at most {longest} are read", path="@all")
             if total is not None and page.all != total:
                 break
             total = page.all
@@ -130,13 +135,13 @@ def read_list(link: Link | None, kind: type[L]) -> Steps[Listed]:
             if not found:
                 break
         if total == len(items) and not _is_repeated(items):
-            return Listed(tuple(items), getattr(page, "poll_rate", None))
+            return Listed(tuple(items), getattr(page, "poll_rate", None), getattr(page, "subscribable", None))
     raise LinkError(f"{link.href} changed while it was read, {_TRIES} times; it is read again at the next poll")
 
 
-def follow_list(link: Link | None, kind: type[L]) -> Steps[list[Value]]:
+def follow_list(link: Link | None, kind: type[L], longest: int = LONGEST) -> Steps[list[Value]]:
     """Read the items of the list behind a link, as `read_list`."""
-    return list((yield from read_list(link, kind)).items)
+    return list((yield from read_list(link, kind, longest)).items)
 
 
 def _is_repeated(items: list[Value]) -> bool:
@@ -183,3 +188,13 @@ def put(path: str, body: bytes) -> Steps[Answer]:
     answer = yield Ask("PUT", path, body)
     check(answer, path)
     return answer
+
+
+def delete(path: str) -> Steps[None]:
+    """Take something away; what is not there any more is no fault.
+
+    Raises: Forbidden (403), LinkError, PeerError.
+    """
+    answer = yield Ask("DELETE", path)
+    if answer.status not in {404, 410}:
+        check(answer, path)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tierline.model.errors import Forbidden, PeerError
-from tierline.protocols.sep2.client import follow_list, get, post
+from tierline.protocols.sep2.client import FLEET_LONGEST, follow_list, get, post
 from tierline.protocols.sep2.codec import render
 from tierline.protocols.sep2.mapping.telemetry import BY_POINT, MIRRORED_DER, Series, mirror_mrid, write_readings
 from tierline.protocols.sep2.resources import metering, objects
@@ -71,7 +71,7 @@ def create_mirror(
 
 def _find(link: Link, mirror: metering.MirrorUsagePoint) -> Steps[metering.MirrorUsagePoint]:
     """Find a mirror of ours that the server knew before and does not say where."""
-    listed = yield from follow_list(objects.Link(href=link.href), metering.MirrorUsagePointList)
+    listed = yield from follow_list(objects.Link(href=link.href), metering.MirrorUsagePointList, FLEET_LONGEST)
     for one in listed:
         if isinstance(one, metering.MirrorUsagePoint) and one.mrid == mirror.mrid and one.href:
             return one

@@ -5,22 +5,18 @@ Source: IEEE 2030.5-2018 9.3, 10.10; CSIP 2.1 P25.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tierline.model.control import Provenance
 from tierline.model.errors import Forbidden, PeerError
 from tierline.model.identity import sfdi_of
-from tierline.model.programs import Program, ProgramsSeen
-from tierline.protocols.sep2.client import Ask, follow_list, get, read, read_list
-from tierline.protocols.sep2.mapping.curves import curve_type_of, read_curve
-from tierline.protocols.sep2.mapping.events import read_control, read_default_control
-from tierline.protocols.sep2.mapping.functions import MODES
+from tierline.model.programs import ProgramsSeen
+from tierline.protocols.sep2.client import Ask, get, read, read_list
+from tierline.protocols.sep2.follow.programs import read_program
 from tierline.protocols.sep2.resources import der, devices
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tierline.model.identity import ChannelId, Lfdi, Mrid, PartyId
     from tierline.protocols.sep2.client import Steps
     from tierline.protocols.sep2.resources.objects import Link
@@ -76,10 +72,10 @@ def walk(entry: Entry) -> Steps[Tree]:
     if dcap.end_device_list_link is None:
         raise PeerError("DeviceCapability has no EndDeviceListLink", path="DeviceCapability")
     # Time is asked for by itself, not as part of a list: the answer's own times bound the offset.
-    offset_s = yield from _clock_offset(dcap.time_link)
+    offset_s = yield from clock_offset(dcap.time_link)
     listed = yield from read_list(dcap.end_device_list_link, devices.EndDeviceList)
-    own = _own_device(entry, listed.items)
-    yield from _check_pin(entry, own)
+    own = own_device(entry, listed.items)
+    yield from check_pin(entry, own)
     assignments = yield from read_list(own.function_set_assignments_list_link, devices.FunctionSetAssignmentsList)
     found: dict[Mrid, der.DERProgram] = {}
     # One poll is one walk of everything, so the list that changes fastest sets the pace.
@@ -95,12 +91,13 @@ def walk(entry: Entry) -> Steps[Tree]:
                 found.setdefault(program.mrid, program)
     reply_to: dict[Mrid, str] = {}
     hrefs: dict[Mrid, str] = {}
-    # Without a time of receipt: a walk that brings nothing new must equal the one before.
-    provenance = Provenance(party=entry.party, channel=entry.channel, lfdi=entry.server_lfdi, server=entry.server)
+    provenance = provenance_of(entry)
     programs_seen = []
     for program in found.values():
-        one = yield from _program(program, provenance, reply_to, hrefs)
-        programs_seen.append(one)
+        one = yield from read_program(program, provenance)
+        programs_seen.append(one.program)
+        reply_to |= one.reply_to
+        hrefs |= one.hrefs
     stated = [rate for rate in polls if rate is not None]
     return Tree(
         seen=ProgramsSeen(channel=entry.channel, programs=tuple(programs_seen), clock_offset_s=offset_s),
@@ -114,8 +111,20 @@ def walk(entry: Entry) -> Steps[Tree]:
     )
 
 
-def _clock_offset(link: Link | None) -> Steps[float]:
-    """Compare the server's clock with ours; what the resolution of one second cannot tell from 0 is 0."""
+def provenance_of(entry: Entry) -> Provenance:
+    """Say where controls of this server come from.
+
+    Without a time of receipt: a walk that brings nothing new must equal the one before.
+    """
+    return Provenance(party=entry.party, channel=entry.channel, lfdi=entry.server_lfdi, server=entry.server)
+
+
+def clock_offset(link: Link | None) -> Steps[float]:
+    """Compare the server's clock with ours; what the resolution of one second cannot tell from 0 is 0.
+
+    Units: s, the server's minus ours.
+    Raises: Forbidden, LinkError, PeerError.
+    """
     if link is None:
         return 0.0
     answer = yield Ask("GET", link.href)
@@ -126,7 +135,11 @@ def _clock_offset(link: Link | None) -> Steps[float]:
     return 0.0 if early <= 0.0 <= late else (early + late) / 2
 
 
-def _own_device(entry: Entry, listed: tuple[Value, ...]) -> devices.EndDevice:
+def own_device(entry: Entry, listed: tuple[Value, ...]) -> devices.EndDevice:
+    """Find our own entry.
+
+    Raises: Forbidden when the server does not list us, or has disabled us.
+    """
     for device in listed:
         if isinstance(device, devices.EndDevice) and (
             device.lfdi == entry.lfdi or (device.lfdi is None and device.sfdi == sfdi_of(entry.lfdi))
@@ -140,7 +153,11 @@ def _own_device(entry: Entry, listed: tuple[Value, ...]) -> devices.EndDevice:
     )
 
 
-def _check_pin(entry: Entry, own: devices.EndDevice) -> Steps[None]:
+def check_pin(entry: Entry, own: devices.EndDevice) -> Steps[None]:
+    """Make sure that this is the server we are registered at, where we know the PIN.
+
+    Raises: Forbidden when it shows another PIN; LinkError, PeerError.
+    """
     if entry.pin is None or own.registration_link is None:
         return
     registration = yield from get(own.registration_link.href, devices.Registration)
@@ -149,68 +166,3 @@ def _check_pin(entry: Entry, own: devices.EndDevice) -> Steps[None]:
             f"the server {entry.server} shows the PIN {registration.pin:06d}, not the one configured; "
             "this is not our server, or [[north]] pin is wrong"
         )
-
-
-def _program(
-    program: der.DERProgram, provenance: Provenance, reply_to: dict[Mrid, str], hrefs: dict[Mrid, str]
-) -> Steps[Program]:
-    listed = yield from follow_list(program.der_control_list_link, der.DERControlList)
-    events = [event for event in listed if isinstance(event, der.DERControl)]
-    default = None
-    if program.default_der_control_link is not None:
-        default = yield from get(program.default_der_control_link.href, der.DefaultDERControl)
-    bases = [event.der_control_base for event in events]
-    bases += [default.der_control_base] if default is not None else []
-    curves = yield from _read_curves(program, {href for base in bases for href, _ in _curve_links(base)})
-    canonical = {href: read_curve(curve) for href, curve in curves.items()}
-    controls = []
-    for event in events:
-        control = read_control(event, canonical.get, provenance)
-        wrong = _wrong_curve(event.der_control_base, curves)
-        controls.append(replace(control, invalid=wrong) if wrong else control)
-        if event.reply_to is not None:
-            reply_to[event.mrid] = event.reply_to
-        if event.href is not None:
-            hrefs[event.mrid] = event.href
-    if default is not None and (wrong := _wrong_curve(default.der_control_base, curves)):
-        raise PeerError(f"the default of program {program.mrid} cannot be carried out: {wrong}")
-    return Program(
-        mrid=program.mrid,
-        primacy=program.primacy,
-        controls=tuple(controls),
-        default=None if default is None else read_default_control(default, canonical.get, provenance),
-        description=program.description or "",
-    )
-
-
-def _read_curves(program: der.DERProgram, wanted: set[str]) -> Steps[dict[str, der.DERCurve]]:
-    """Read the curves that are linked: those of the program's list, and by themselves what is not in it."""
-    if not wanted:
-        return {}
-    listed = yield from follow_list(program.der_curve_list_link, der.DERCurveList)
-    curves = {
-        curve.href: curve
-        for curve in listed
-        if isinstance(curve, der.DERCurve) and curve.href is not None and curve.href in wanted
-    }
-    for href in sorted(wanted - curves.keys()):
-        curves[href] = yield from get(href, der.DERCurve)
-    return curves
-
-
-def _wrong_curve(base: der.DERControlBase, curves: Mapping[str, der.DERCurve]) -> str:
-    """Say which curve is not of the type of the function it is linked for; empty when all are right."""
-    for href, function in _curve_links(base):
-        if curves[href].curve_type != curve_type_of(function):
-            return f"the curve at {href} has type {curves[href].curve_type}, not that of {function}"
-    return ""
-
-
-def _curve_links(base: der.DERControlBase) -> list[tuple[str, str]]:
-    found = []
-    for mode in MODES:
-        if mode.curve_type is not None:
-            link: Link | None = getattr(base, mode.attribute)  # the names are those of the rows
-            if link is not None:
-                found.append((link.href, mode.function))
-    return found

@@ -1,0 +1,126 @@
+"""What carries the client's steps to a server: one request after the other, or several at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from tierline.model.errors import PeerError, TierlineError
+from tierline.protocols.sep2.client import Answer, same_origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tierline.ports import Clock
+    from tierline.protocols.sep2.client import Steps
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+
+class Answered(Protocol):
+    """What a courier brings back."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """The whole body."""
+        ...
+
+    @property
+    def location(self) -> str:
+        """The Location header, empty when there is none."""
+        ...
+
+
+class Courier(Protocol):
+    """What carries a request: `transport.HttpClient`, or a simulation."""
+
+    async def request(self, method: str, path: str, body: bytes = b"") -> Answered:
+        """Send and wait for the answer.
+
+        Raises: LinkError, PeerError.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go."""
+        ...
+
+
+class Carrier:
+    """Carries steps to one server and never to another."""
+
+    def __init__(self, courier: Courier, clock: Clock, server: str) -> None:
+        """Prepare; the server is named host:port."""
+        self._courier = courier
+        self._clock = clock
+        self._server = server
+
+    async def carry(self, steps: Steps[T], *, far_links_to_steps: bool = False) -> T:
+        """Carry steps to their end.
+
+        With `far_links_to_steps` a link that leads away from the server is judged by the steps, as what the server answers
+        is; that it cannot be reached or believed is never their affair.
+
+        Raises: LinkError, PeerError, Forbidden.
+        """
+        try:
+            ask = next(steps)
+            while True:
+                try:
+                    path = same_origin(ask.path, self._server)
+                except PeerError as error:
+                    if not far_links_to_steps:
+                        raise
+                    ask = steps.throw(error)
+                    continue
+                asked_at = self._clock.now()
+                answered = await self._courier.request(ask.method, path, ask.body)
+                ask = steps.send(
+                    Answer(
+                        status=answered.status,
+                        body=answered.body,
+                        location=answered.location,
+                        asked_at=asked_at,
+                        answered_at=self._clock.now(),
+                    )
+                )
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            steps.close()
+
+    async def carry_all(self, works: Iterable[tuple[K, Steps[T]]], take: Callable[[K, T], None], at_once: int) -> None:
+        """Carry many independent steps, some of them at once, and hand on each result as it comes.
+
+        The first failure ends it, once what is under way is done: nothing new is begun.
+
+        Raises: LinkError, PeerError, Forbidden.
+        """
+        failures: list[TierlineError] = []
+        waiting = iter(works)
+
+        async def worker() -> None:
+            for key, steps in waiting:
+                try:
+                    take(key, await self.carry(steps, far_links_to_steps=True))
+                except TierlineError as error:
+                    failures.append(error)
+                if failures:
+                    return
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(worker())
+        if failures:
+            raise failures[0]
+
+    async def close(self) -> None:
+        """Let go of the link."""
+        await self._courier.close()
