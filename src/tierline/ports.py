@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
-from tierline.model.control import Setpoints
-from tierline.model.identity import Lfdi
+from tierline.model.control import FunctionName, Setpoints
+from tierline.model.identity import ChannelId, Lfdi, Mrid
 from tierline.model.programs import FleetMember, FleetSeen, ProgramsSeen, Response
 from tierline.model.records import DerInfoKind, Record
-from tierline.model.telemetry import Alarm, Reading
+from tierline.model.telemetry import Alarm, PointName, Quality, Reading
 
 
 class Clock(Protocol):
@@ -245,6 +245,18 @@ class ReadBack:
     """How many register writes it took; 0 when nothing differed."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """What stands behind the value of one function of a target."""
+
+    channel: ChannelId
+    """Who wants it."""
+    mrid: Mrid
+    """The event or default it comes from; empty for the owner's standing limits."""
+    until: datetime | None = None
+    """When the event ends; None for what has no end."""
+
+
 class Southbound(Protocol):
     """One device, one writer: the link to what obeys."""
 
@@ -255,9 +267,16 @@ class Southbound(Protocol):
         """
         ...
 
-    async def apply(self, target: Setpoints, *, ramp_time_s: Decimal | None = None) -> ReadBack:
+    async def apply(
+        self,
+        target: Setpoints,
+        *,
+        ramp_time_s: Decimal | None = None,
+        behind: Mapping[FunctionName, Behind] | None = None,
+    ) -> ReadBack:
         """Make the device hold exactly `target` and read it back; functions that are absent are released.
 
+        `behind` is for what hands a target on to others: a device of its own has no use for it.
         Raises: LinkError (unknown what holds), Unsupported, PeerError (the device refused; the old values hold).
         """
         ...
@@ -271,6 +290,19 @@ class Southbound(Protocol):
 
     async def close(self) -> None:
         """Let go of the device."""
+        ...
+
+
+@runtime_checkable
+class Heeding(Protocol):
+    """A south link that hands its target on, and so must know when others come to stand behind the same values."""
+
+    def heed(self, behind: Mapping[FunctionName, Behind]) -> None:
+        """Take over who stands behind each function now; what is to be held is only said by `apply`."""
+        ...
+
+    def quality_of(self, point: PointName) -> Quality:
+        """Say what is to be thought of a value that `measure` gave last."""
         ...
 
 

@@ -35,22 +35,26 @@ from tierline.model.control import Setpoints
 from tierline.model.errors import Forbidden, LinkError, PeerError, Unsupported
 from tierline.model.points import POINTS
 from tierline.model.records import FollowedEventRecord, FollowedProgramsRecord, OutboxRecord
-from tierline.model.telemetry import Phase, Reading
+from tierline.model.telemetry import Phase, Quality, Reading
+from tierline.node.behind import behind_of
 from tierline.node.reporting import Description, Reporter, next_phase
 from tierline.node.supervise import supervise
 from tierline.node.waiting import within
 from tierline.operations.following.buffer import ReadingBuffer
 from tierline.operations.following.outbox import Outbox, as_response
+from tierline.ports import Heeding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from tierline.engine.arbitration import Applied
     from tierline.engine.following.obey import ObeyEffect
+    from tierline.model.control import FunctionName
     from tierline.model.identity import ChannelId, DerId, Lfdi, PartyId
     from tierline.model.parties import Channel, ChannelMode
     from tierline.model.telemetry import Alarm
-    from tierline.ports import Clock, DeviceFacts, Northbound, Random, Southbound, Store
+    from tierline.ports import Behind, Clock, DeviceFacts, Northbound, Random, Southbound, Store
 
 log = structlog.get_logger(__name__)
 
@@ -244,6 +248,7 @@ class Follower:
                 power_of_ten=power,
                 time=now.replace(microsecond=0),
                 phase=Phase(phase),
+                quality=self._south.quality_of(point) if isinstance(self._south, Heeding) else Quality.VALID,
             )
             for point, phase, value, power in values
             if point in wanted
@@ -285,8 +290,14 @@ class Follower:
                 if obey is None:
                     continue
             event = self._events.popleft() if self._events else Tick()
-            for effect in obey.handle(event, self._clock.now()):
+            effects = obey.handle(event, self._clock.now())
+            if isinstance(self._south, Heeding):
+                self._south.heed(self._behind(obey.decision))
+            for effect in effects:
                 await self._carry_out(effect)
+
+    def _behind(self, decision: Applied) -> Mapping[FunctionName, Behind]:
+        return {} if self._obey is None else behind_of(decision, self._obey.events())
 
     async def _carry_out(self, effect: ObeyEffect) -> None:
         match effect:
@@ -320,7 +331,9 @@ class Follower:
             life, order = await self._order.get()
             outcome: WriteDone | WriteFailed = WriteFailed(sequence=order.sequence, reason="a fault of this program")
             try:
-                held = await self._south.apply(order.setpoints, ramp_time_s=order.ramp_time_s)
+                held = await self._south.apply(
+                    order.setpoints, ramp_time_s=order.ramp_time_s, behind=self._behind(order.explanation)
+                )
             except (LinkError, PeerError, Unsupported) as error:
                 log.warning("write_failed", lfdi=self._me.lfdi, why=str(error))
                 outcome = WriteFailed(sequence=order.sequence, reason=str(error))

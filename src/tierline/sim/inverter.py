@@ -10,10 +10,11 @@ from tierline.ports import DeviceFacts, ReadBack
 from tierline.sim.evidence import FAILURE, Window, second
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from tierline.model.control import Setpoints
+    from tierline.model.control import FunctionName, Setpoints
     from tierline.model.telemetry import Alarm
+    from tierline.ports import Behind
     from tierline.sim.evidence import Inverter
     from tierline.sim.nodes import Node
 
@@ -48,7 +49,13 @@ class InverterLink:
             carries_ramp_time=self._inverter.carries_ramp_time,
         )
 
-    async def apply(self, target: Setpoints, *, ramp_time_s: Decimal | None = None) -> ReadBack:
+    async def apply(
+        self,
+        target: Setpoints,
+        *,
+        ramp_time_s: Decimal | None = None,
+        behind: Mapping[FunctionName, Behind] | None = None,  # noqa: ARG002 - nothing is derived here
+    ) -> ReadBack:
         """Hold the target.
 
         Raises: LinkError or PeerError when it is made to fail: before the write, after it, or by refusing it.

@@ -109,7 +109,7 @@ class South:
         self.world.note("discover")
         return self.facts
 
-    async def apply(self, target, *, ramp_time_s=None):
+    async def apply(self, target, *, ramp_time_s=None, behind=None):
         await asyncio.sleep(self.apply_s)
         self.world.note("apply", dict(target))
         self.held = target

@@ -13,12 +13,12 @@ from typing import Final, assert_never
 
 import structlog
 
-from tierline.model.control import Setpoints
+from tierline.model.control import FunctionName, Setpoints
 from tierline.model.errors import LinkError, PeerError, Unsupported
 from tierline.model.identity import DerId
 from tierline.model.points import POINTS
 from tierline.model.telemetry import Alarm
-from tierline.ports import Clock, DeviceFacts, Network, Random, ReadBack
+from tierline.ports import Behind, Clock, DeviceFacts, Network, Random, ReadBack
 from tierline.protocols.sunspec import mapping, orders
 from tierline.protocols.sunspec.codec import (
     HEADER_REGISTERS,
@@ -136,7 +136,13 @@ class SunSpecDevice:
             ),
         )
 
-    async def apply(self, target: Setpoints, *, ramp_time_s: Decimal | None = None) -> ReadBack:
+    async def apply(
+        self,
+        target: Setpoints,
+        *,
+        ramp_time_s: Decimal | None = None,
+        behind: Mapping[FunctionName, Behind] | None = None,  # noqa: ARG002 - nothing is derived here
+    ) -> ReadBack:
         """Make the device hold exactly `target`, writing only what differs, and read it back.
 
         SunSpec has no ramp time of one command, so one that is asked for is refused.
