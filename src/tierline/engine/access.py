@@ -81,7 +81,8 @@ _VERBS: Mapping[Role, frozenset[Verb]] = MappingProxyType(
         Role.SELF: frozenset(Verb),
         Role.VIEWER: _LOOK,
         Role.DEVICE: _PEER,
-        Role.AGGREGATOR: _PEER,
+        # In-band registration: it takes DERs in that it stands for (CSIP 2.1, 6.1).
+        Role.AGGREGATOR: _PEER | {Verb.REGISTER},
         Role.UPSTREAM: frozenset({Verb.CONTROL}),
     }
 )

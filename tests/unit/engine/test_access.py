@@ -26,7 +26,11 @@ ALLOWED = {
     Role.SELF: {resource: set(Verb) for resource in ALL},
     Role.VIEWER: dict.fromkeys(ALL, LOOK),
     Role.DEVICE: {COMMON: LOOK, MY_DER: LOOK | {Verb.REPORT, Verb.RESPOND}, MY_PROGRAM: LOOK},
-    Role.AGGREGATOR: {COMMON: LOOK, MY_DER: LOOK | {Verb.REPORT, Verb.RESPOND}, MY_PROGRAM: LOOK},
+    Role.AGGREGATOR: {
+        COMMON: LOOK,
+        MY_DER: LOOK | {Verb.REPORT, Verb.RESPOND, Verb.REGISTER},
+        MY_PROGRAM: LOOK,
+    },
     Role.UPSTREAM: {MY_GROUP: {Verb.CONTROL}},
 }
 

@@ -30,12 +30,12 @@ def require(principal: Principal, verb: Verb, what: str) -> None:
 
 
 def require_der(principal: Principal, serving: Serving, verb: Verb, der_id: DerId) -> EndDeviceRecord:
-    """Stop who does not stand for a DER: only its own certificate and the party that manages it do.
+    """Stop who does not stand for a DER: only its own certificate, the party that manages it, and the control point that feeds it do.
 
     Raises: Forbidden, also when there is no such DER, so that nobody learns which there are.
     """
     device = serving.devices.get(der_id)
-    if device is None or not device.enabled or not _stands_for(principal, device, serving):
+    if device is None or not device.enabled or not stands_for(principal, serving, device):
         raise Forbidden(f"{principal.name} does not stand for this device")
     verdict = may(principal, verb, Resource(kind=ResourceKind.DER, der_id=der_id), Grants(ders=frozenset({der_id})))
     if isinstance(verdict, Deny):
@@ -43,7 +43,9 @@ def require_der(principal: Principal, serving: Serving, verb: Verb, der_id: DerI
     return device
 
 
-def _stands_for(principal: Principal, device: EndDeviceRecord, serving: Serving) -> bool:
-    if principal.role is Role.AGGREGATOR:
-        return device.managed_by == principal.party
-    return principal.role is Role.DEVICE and serving.lfdi_of.get(device.der_id) == principal.lfdi
+def stands_for(principal: Principal, serving: Serving, device: EndDeviceRecord) -> bool:
+    """Tell whether a peer stands for an EndDevice: for its own by its certificate, for others by its party."""
+    if principal.role is Role.AGGREGATOR and principal.party in serving.standing.parties(device.der_id):
+        return True
+    is_peer = principal.role in {Role.AGGREGATOR, Role.DEVICE}
+    return is_peer and principal.lfdi is not None and serving.lfdi_of.get(device.der_id) == principal.lfdi

@@ -1,29 +1,33 @@
-"""Who is known: EndDevices keyed by DerId, their identities with validity times, onboarding out of band."""
+"""Who is known: EndDevices keyed by DerId, their identities with validity times, onboarding out of band.
+
+An EndDevice is a DER, or the own entry of a party that stands for many DERs and is none itself.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tierline.engine.access import Verb
 from tierline.model.errors import ConfigError, Conflict
 from tierline.model.identity import DerId, der_id, pin, sfdi_of
+from tierline.model.parties import Principal, Role
 from tierline.model.records import EndDeviceRecord, IdentityRecord
 from tierline.operations.serving.access import require
 from tierline.operations.serving.audit import entry
 from tierline.operations.serving.topology import membership_records, moves
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tierline.model.identity import Lfdi, PartyId
-    from tierline.model.parties import Principal
     from tierline.model.records import Record
     from tierline.model.topology import ServicePoint
     from tierline.operations.serving.state import Serving
 
-PV_CATEGORY = 1 << 20
-"""DeviceCategoryType bit 20: photovoltaic system. Source: IEEE 2030.5-2018, DeviceCategoryType."""
+PV_CATEGORY = 1 << 21
+"""DeviceCategoryType bit 21: photovoltaic system. Source: IEEE 2030.5-2018, DeviceCategoryType."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,9 @@ class NewDevice:
     """Six digits; drawn when absent."""
     device_category: int = PV_CATEGORY
     managed_by: PartyId | None = None
+    """The aggregator that stands for it."""
+    aggregates: PartyId | None = None
+    """The party whose own entry this is, through which it speaks for those it stands for; None for a DER."""
 
 
 async def register(principal: Principal, serving: Serving, devices: Sequence[NewDevice]) -> list[EndDeviceRecord]:
@@ -54,11 +61,12 @@ async def register(principal: Principal, serving: Serving, devices: Sequence[New
         for device in devices:
             record = EndDeviceRecord(
                 party=serving.party,
-                der_id=_new_der_id(serving),
+                der_id=new_der_id(serving),
                 service_point=device.service_point,
                 pin=pin(serving.random.bits(32)) if device.pin is None else device.pin,
                 device_category=device.device_category,
                 managed_by=device.managed_by,
+                aggregates=device.aggregates,
                 enabled=True,
                 registered_at=now,
                 changed_at=now,
@@ -74,7 +82,8 @@ async def register(principal: Principal, serving: Serving, devices: Sequence[New
     return records
 
 
-def _new_der_id(serving: Serving) -> DerId:
+def new_der_id(serving: Serving) -> DerId:
+    """Draw the key of a new EndDevice."""
     while (drawn := der_id(serving.random.bits(64))) in serving.devices:
         pass
     return drawn
@@ -82,24 +91,45 @@ def _new_der_id(serving: Serving) -> DerId:
 
 def _check(serving: Serving, devices: Sequence[NewDevice]) -> None:
     points: set[str] = set() if serving.grid is None else {point.id for point in serving.grid.service_points}
-    lfdis = set(serving.identities)
-    sfdis = {sfdi_of(lfdi): lfdi for lfdi in serving.identities}
+    taken: dict[int, Lfdi] = {}
     for device in devices:
+        if device.aggregates is not None and (device.lfdi is None or device.service_point or device.managed_by):
+            raise ConfigError(
+                f"the entry of {device.aggregates} stands for others and is no DER: it needs an LFDI, "
+                "and has neither a service point nor somebody who manages it"
+            )
         if device.service_point and device.service_point not in points:
             raise ConfigError(f"there is no service point {device.service_point!r} in the grid of this node")
         if device.pin is not None and not 0 <= device.pin <= 999_999:
             raise ConfigError(f"a PIN has six digits, {device.pin} has not")
         if device.lfdi is None:
             continue
-        if device.lfdi in lfdis:
-            raise Conflict(f"LFDI {device.lfdi} is registered already; give this device another certificate")
-        sfdi = sfdi_of(device.lfdi)
-        if sfdi in sfdis:
-            raise Conflict(
-                f"LFDI {device.lfdi} has the SFDI {sfdi} of {sfdis[sfdi]}; give this device another certificate"
-            )
-        lfdis.add(device.lfdi)
-        sfdis[sfdi] = device.lfdi
+        check_free(serving, device.lfdi, taken)
+        taken[sfdi_of(device.lfdi)] = device.lfdi
+
+
+def check_free(serving: Serving, lfdi: Lfdi, taken: Mapping[int, Lfdi] = MappingProxyType({})) -> None:
+    """Make sure that an LFDI and its SFDI are nobody's, here or among those `taken` by their SFDI.
+
+    Raises: Conflict.
+    """
+    if not is_free(serving, lfdi) or lfdi in taken.values():
+        raise Conflict(f"LFDI {lfdi} is registered already; give this device another certificate")
+    sfdi = sfdi_of(lfdi)
+    other = taken.get(sfdi) or serving.lfdi_of_sfdi.get(sfdi)
+    if other is not None and other != lfdi and (sfdi in taken or not is_free(serving, other)):
+        raise Conflict(f"LFDI {lfdi} has the SFDI {sfdi} of {other}; give this device another certificate")
+
+
+def is_free(serving: Serving, lfdi: Lfdi) -> bool:
+    """Tell whether an LFDI is nobody's: it never was, or its DER was removed. One that was replaced is never free."""
+    identity = serving.identities.get(lfdi)
+    return identity is None or is_removed(serving, serving.devices[identity.der_id])
+
+
+def is_removed(serving: Serving, device: EndDeviceRecord) -> bool:
+    """Tell whether a DER was taken out, and not only shut out."""
+    return not device.enabled and device.der_id not in serving.lfdi_of
 
 
 async def enable(principal: Principal, serving: Serving, name: str, *, enabled: bool) -> EndDeviceRecord:
@@ -138,12 +168,19 @@ def find_device(serving: Serving, name: str) -> EndDeviceRecord:
 
 
 def device_of(serving: Serving, lfdi: Lfdi) -> EndDeviceRecord | None:
-    """Find the enabled DER that a certificate stands for now."""
+    """Find the enabled EndDevice that a certificate is of now."""
     identity = serving.identities.get(lfdi)
     if identity is None or serving.lfdi_of.get(identity.der_id) != lfdi:
         return None
     device = serving.devices[identity.der_id]
     return device if device.enabled else None
+
+
+def principal_of(device: EndDeviceRecord, lfdi: Lfdi) -> Principal:
+    """Give the principal that a peer is, known by its certificate: its DER alone, or a party that stands for many."""
+    if device.aggregates is not None:
+        return Principal(party=device.aggregates, role=Role.AGGREGATOR, name=lfdi, lfdi=lfdi)
+    return Principal(party=device.party, role=Role.DEVICE, name=lfdi, lfdi=lfdi)
 
 
 def rating_w(serving: Serving, device: EndDeviceRecord) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tierline.engine.connectivity import normal_positions
 from tierline.model.errors import LinkError
-from tierline.model.identity import DerId, GroupId
+from tierline.model.identity import DerId, GroupId, sfdi_of
 from tierline.model.records import (
     AuditRecord,
     BufferedReadingRecord,
@@ -26,6 +26,7 @@ from tierline.model.records import (
     EndDeviceRecord,
     GroupRecord,
     IdentityRecord,
+    KnownRecord,
     MembershipRecord,
     MirrorUsagePointRecord,
     NoticeRecord,
@@ -39,6 +40,7 @@ from tierline.model.records import (
     TariffRecord,
     TokenRecord,
 )
+from tierline.operations.serving.standing import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 
     from tierline.engine.governor import Budget, Request
     from tierline.model.control import Setpoints
-    from tierline.model.identity import Lfdi, Mrid, PartyId
+    from tierline.model.identity import Lfdi, Mrid, PartyId, Sfdi
     from tierline.model.programs import ResponseStatus
     from tierline.model.records import Record
     from tierline.model.topology import Grid
@@ -64,8 +66,8 @@ Observer = Callable[["Sequence[Record]", "Sequence[Record]"], None]
 """Is told what was put and deleted, once it is durable and taken over; neither waits nor fails."""
 
 
-NOT_OF_SERVING = (OutboxRecord, BufferedReadingRecord)
-"""What a relay keeps for the way up: written with a change of this half, held by the other."""
+NOT_OF_SERVING = (OutboxRecord, BufferedReadingRecord, KnownRecord)
+"""What a relay keeps for itself and the way up: written with a change of this half, held by the other."""
 
 
 @dataclass(slots=True)
@@ -90,10 +92,16 @@ class Serving:
     pen: int
     """Private enterprise number in the mRIDs this node makes."""
     grid: Grid | None = None
+    control_points: dict[str, PartyId] = field(default_factory=dict)
+    """Elements of the grid that a party serves in this node's stead; given before anything is loaded."""
     devices: dict[DerId, EndDeviceRecord] = field(default_factory=dict)
     identities: dict[Lfdi, IdentityRecord] = field(default_factory=dict)
     lfdi_of: dict[DerId, Lfdi] = field(default_factory=dict)
     """The LFDI now valid of each DER that has one."""
+    lfdi_of_sfdi: dict[Sfdi, Lfdi] = field(default_factory=dict)
+    """Whose an SFDI is or was last."""
+    standing: Standing = field(default_factory=Standing)
+    """Who stands for which DER."""
     groups: dict[GroupId, GroupRecord] = field(default_factory=dict)
     memberships: dict[tuple[DerId, GroupId], MembershipRecord] = field(default_factory=dict)
     """Those that hold now."""
@@ -172,7 +180,8 @@ class Serving:
             if not isinstance(record, NOT_OF_SERVING):
                 self._take(record)
         for record in delete:
-            self._drop(record)
+            if not isinstance(record, NOT_OF_SERVING):
+                self._drop(record)
         for observer in self.observers:
             observer(put, delete)
 
@@ -236,10 +245,12 @@ class Serving:
                 self.devices[record.der_id] = record
                 self.versions[f"device:{record.der_id}"] += 1
                 self.versions["devices"] += 1
+                self.standing.take_device(self, record)
             case IdentityRecord():
                 self._take_identity(record)
             case GroupRecord():
                 self.groups[GroupId(record.group.id)] = record
+                self.standing.take_group(self, record)
             case MembershipRecord():
                 self._take_membership(record)
             case ProgramRecord():
@@ -300,13 +311,17 @@ class Serving:
                 raise AssertionError(f"{type(record).__name__} is not a record of the serving half")
 
     def _take_identity(self, record: IdentityRecord) -> None:
-        self.identities[record.lfdi] = record
+        if _is_last_of_its_lfdi(self.identities.get(record.lfdi), record):
+            self.identities[record.lfdi] = record
+        if record.valid_to is None or sfdi_of(record.lfdi) not in self.lfdi_of_sfdi:
+            self.lfdi_of_sfdi[sfdi_of(record.lfdi)] = record.lfdi
         if record.valid_to is None:
             self.lfdi_of[record.der_id] = record.lfdi
         elif self.lfdi_of.get(record.der_id) == record.lfdi:
             del self.lfdi_of[record.der_id]
         self.versions[f"device:{record.der_id}"] += 1
         self.versions["devices"] += 1
+        self.standing.take_identity(self, record.der_id)
 
     def _take_membership(self, record: MembershipRecord) -> None:
         membership = record.membership
@@ -322,6 +337,7 @@ class Serving:
             self.groups_of[der_id].discard(group_id)
             self.members_of[group_id].discard(der_id)
         self.versions[f"assigned:{der_id}"] += 1
+        self.standing.reckon(self, der_id)
 
     def _drop(self, record: Record) -> None:
         match record:
@@ -344,6 +360,17 @@ class Serving:
                 self.programs[record.program].curves.pop(record.mrid, None)
                 self.program_of_curve.pop(record.mrid, None)
                 self.versions[f"program:{record.program}"] += 1
+            case DefaultRecord():
+                self.programs[record.program].default = None
+                self.versions[f"program:{record.program}"] += 1
+            case ProgramRecord():
+                self.programs.pop(record.mrid, None)
+                self.programs_of[record.group_id].remove(record.mrid)
+                self.versions[f"program:{record.mrid}"] += 1
+            case GroupRecord():
+                self.groups.pop(GroupId(record.group.id), None)
+                self.members_of.pop(GroupId(record.group.id), None)
+                self.programs_of.pop(GroupId(record.group.id), None)
             case SubscriptionRecord():
                 self.subscriptions.pop(record.subscription_id, None)
                 self.versions[f"device:{record.der_id}"] += 1
@@ -354,6 +381,13 @@ class Serving:
                 self.versions["tariffs"] += 1
             case _:
                 raise AssertionError(f"{type(record).__name__} records are never deleted")
+
+
+def _is_last_of_its_lfdi(known: IdentityRecord | None, record: IdentityRecord) -> bool:
+    """Tell whether a record takes the place of a known one: an LFDI may have passed to another DER, and the store has no order."""
+    if known is None or known.der_id == record.der_id or record.valid_to is None:
+        return True
+    return known.valid_to is not None and known.valid_to <= record.valid_to
 
 
 def _open_memberships(records: Iterable[MembershipRecord]) -> list[MembershipRecord]:
