@@ -5,20 +5,33 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from tierline.scenario.hierarchy import Way
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tierline.env import RealClock
     from tierline.scenario.script import Script
+    from tierline.scenario.stations import Gateway, Station, Uplink
 
 HOST: Final = "127.0.0.1"
 UTILITY: Final = "utility"
+"""The party that runs utility and substations, and the channel it speaks on."""
+MARKET: Final = "market"
+"""The party that runs the market, and the channel it speaks on."""
 PLANT: Final = "plant"
 PEN: Final = 32473
 """The private enterprise number for examples. Source: RFC 5612."""
+
+CUSTOMERS: Final = "customers"
+"""The group of an aggregator's own DERs that the market may ask for power."""
+_FAST_S: Final = 60
+"""How often an aggregator has its gateways walk and post: dispatch is faster than the utility's pace."""
+_GRANT_LASTS: Final = timedelta(days=30)
 
 Value = str | int | float | bool | datetime | list[int] | list[str]
 Table = tuple[str, Mapping[str, Value]]
@@ -34,68 +47,126 @@ class ConfigWriter:
     script: Script
     seed: int
 
-    def utility(self, *, server_port: int, operator_port: int, grid: str) -> Path:
-        """Write the configuration of the utility.
+    def station(self, station: Station, listeners: Sequence[int], *, grid: str) -> Path:
+        """Write the configuration of a node that serves; `listeners` are the ports where others want its notices.
 
         It has no seed: a server that is started again must not give the same names twice.
         """
-        return self._write(
-            UTILITY,
-            ("node", {"name": UTILITY, "level": 4, "party": UTILITY, "state": str(self.folder / UTILITY)}),
-            self._clock(),
-            ("identity", {"pen": PEN}),
-            self._tls(UTILITY),
-            (
-                "serve.sep2",
-                {
-                    "listen": [f"{HOST}:{server_port}"],
-                    "poll_rate_s": self.script.scenario.poll_rate_s,
-                    "post_rate_s": self.script.scenario.poll_rate_s,
-                },
-            ),
-            ("operator", {"listen": f"{HOST}:{operator_port}"}),
-            ("grid", {"file": grid}),
-        )
-
-    def gateway(self, name: str, *, process: str, relay_port: int, modbus_port: int, unit: int, pin: int) -> Path:
-        """Write the configuration of a gateway; those of one process share a database, each has its own rows."""
-        return self._write(
-            name,
+        rate_s = _FAST_S if station.is_aggregator else self.script.scenario.poll_rate_s
+        tables: list[Table] = [
             (
                 "node",
                 {
-                    "name": name,
+                    "name": station.name,
+                    "level": station.level,
+                    "party": station.party,
+                    "state": str(self.folder / station.name),
+                },
+            ),
+            self._clock(),
+            ("identity", {"pen": PEN}),
+            self._tls(station.name),
+            ("serve.sep2", {"listen": [f"{HOST}:{station.port}"], "poll_rate_s": rate_s, "post_rate_s": rate_s}),
+        ]
+        if listeners:
+            tables.append(("serve.sep2.notify", {"allow": [f"{HOST}:{port}" for port in listeners]}))
+        if station.is_utility:
+            tables += [
+                ("[serve.sep2.control_point]", {"party": one.name, "element": one.element})
+                for one in self.script.hierarchy.substation
+            ]
+            tables.append(("grid", {"file": grid}))
+        tables.append(("operator", {"listen": f"{HOST}:{station.operator_port}"}))
+        tables += [self._uplink(station, uplink) for uplink in station.uplinks]
+        if station.uplinks and station.listener_port:
+            address = f"{HOST}:{station.listener_port}"
+            tables.append(("listener", {"listen": address, "uri": f"https://{address}"}))
+        if any(uplink.server.is_market for uplink in station.uplinks):
+            tables += self._fleet(station)
+        return self._write(station.name, *tables)
+
+    def _uplink(self, station: Station, uplink: Uplink) -> Table:
+        relays = not uplink.server.is_market
+        return "[north]", {
+            **self._north(uplink, station.pin),
+            "rank": 1 if uplink.server.is_market else 0,
+            "authority": "aggregator" if uplink.server.is_market else "utility",
+            "use": "relay" if relays else "obey",
+            **({"enrol": "take"} if relays and not station.is_aggregator else {}),
+        }
+
+    def _fleet(self, station: Station) -> list[Table]:
+        """Let a market ask for power; only an aggregator has granted it that."""
+        group = CUSTOMERS if station.is_aggregator else "system"
+        tables: list[Table] = [("fleet", {"group": group, "read_s": self.script.scenario.read_s})]
+        if station.is_aggregator:
+            tables.append(
+                (
+                    "[grant]",
+                    {
+                        "party": MARKET,
+                        "functions": ["target_w", "max_lim_w_pct"],
+                        "power_w": 50e6,
+                        "until": self.clock.t0 + _GRANT_LASTS,
+                    },
+                )
+            )
+        return tables
+
+    def gateway(self, gateway: Gateway, unit: int) -> Path:
+        """Write the configuration of a gateway; those of one process share a database, each has its own rows."""
+        norths: list[Table] = []
+        for uplink in gateway.uplinks:
+            of_aggregator = uplink.server.is_aggregator
+            norths.append(
+                (
+                    "[north]",
+                    {
+                        **self._north(uplink, gateway.pin),
+                        "rank": 1 if of_aggregator and gateway.way is Way.DUAL else 0,
+                        "authority": "aggregator" if of_aggregator else "utility",
+                    },
+                )
+            )
+        return self._write(
+            gateway.name,
+            (
+                "node",
+                {
+                    "name": gateway.name,
                     "level": 2,
                     "party": "owners",
-                    "state": str(self.folder / process),
+                    "state": str(self.folder / gateway.process),
                     "seed": self.seed,
                 },
             ),
             self._clock(),
             ("identity", {"pen": PEN}),
-            self._tls(name),
-            (
-                "[north]",
-                {
-                    "protocol": "sep2",
-                    "channel": UTILITY,
-                    "party": UTILITY,
-                    "server": f"https://{HOST}:{relay_port}/dcap",
-                    "pin": pin,
-                },
-            ),
+            self._tls(gateway.name),
+            *norths,
+            *([("follow", {"mode": "dual"})] if gateway.way is Way.DUAL else []),
             (
                 "[south]",
                 {
                     "protocol": "sunspec",
-                    "address": f"{HOST}:{modbus_port}",
+                    "address": f"{HOST}:{gateway.modbus_port}",
                     "unit": unit,
                     "read_s": self.script.scenario.read_s,
                 },
             ),
         )
 
-    def plant(self, scenario: str, ports: list[int], journal: str) -> Path:
+    def _north(self, uplink: Uplink, pin: int) -> dict[str, Value]:
+        return {
+            "protocol": "sep2",
+            "channel": uplink.server.party,
+            "party": uplink.server.party,
+            "server": f"https://{HOST}:{uplink.port}/dcap",
+            "server_lfdi": str(uplink.server.lfdi),
+            "pin": pin,
+        }
+
+    def plant(self, scenario: str, ports: list[int], switchgear_port: int, journal: str) -> Path:
         """Write the configuration of the plant."""
         return self._write(
             PLANT,
@@ -106,6 +177,7 @@ class ConfigWriter:
                 {
                     "scenario": scenario,
                     "ports": ports,
+                    "switchgear_port": switchgear_port,
                     "journal": journal,
                 },
             ),

@@ -21,7 +21,8 @@ from tierline.env import RealClock, RealNetwork, RealProcess, SeededRandom
 from tierline.model.errors import ConfigError, TierlineError
 from tierline.node.field import UNIT
 from tierline.scenario.addresses import reserve
-from tierline.scenario.configuration import HOST, PLANT, UTILITY, ConfigWriter
+from tierline.scenario.configuration import HOST, PLANT, ConfigWriter
+from tierline.scenario.enrolment import enrol_all
 from tierline.scenario.evidence import Steps, devices_of, write_evidence
 from tierline.scenario.plan import Site, make_folder, make_plan, ports_needed
 from tierline.scenario.processes import Processes
@@ -29,6 +30,7 @@ from tierline.scenario.relay import Relay
 from tierline.scenario.scene import Scene
 from tierline.scenario.script import load_script
 from tierline.scenario.stage import Stage
+from tierline.scenario.switching import Switchgear
 from tierline.scenario.tail import Tail
 from tierline.scenario.view import show
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from tierline.scenario.plan import Plan
     from tierline.scenario.script import Script
+    from tierline.scenario.stations import Gateway, Station
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +82,7 @@ async def run_scenario(options: Options) -> None:
     folder = make_folder(options.state)
     writer = ConfigWriter(folder=folder, clock=clock, script=script, seed=options.seed)
     gateways = options.gateways or len(site.grid.service_points)
-    block = await reserve(RealNetwork(), ports_needed(site, gateways))
+    block = await reserve(RealNetwork(), ports_needed(site, script, gateways))
     try:
         plan = await make_plan(
             folder,
@@ -118,20 +121,37 @@ async def _perform(
     began = clock.deadline()
     try:
         async with asyncio.TaskGroup() as group:
-            relay = Relay(group, RealNetwork(), HOST, plan.server_port)
+            relay = Relay(group, RealNetwork(), HOST)
+            switchgear = Switchgear(RealNetwork(), HOST, plan.switchgear_port)
             try:
                 scene = Scene(plan)
                 helpers = [group.create_task(processes.watch()), group.create_task(_looking(scene))]
-                stage = await _set_stage(script, plan, clock, processes, relay, scene, steps)
+                members, clients = await _set_stage(script, plan, processes, relay, scene)
+                stage = Stage(
+                    plan=plan,
+                    script=script,
+                    clock=clock,
+                    clients=clients,
+                    switchgear=switchgear,
+                    processes=processes,
+                    relay=relay,
+                    scene=scene,
+                    steps=steps,
+                    members=members,
+                )
                 ready, ready_s = clock.now(), clock.deadline() - began
                 steps.note("ready", ready)
                 scene.say(ready, f"{len(plan.gateways)} gateways have walked")
-                log.info("ready", gateways=len(plan.gateways), after_s=round(ready_s, 1), api=plan.operator_url)
+                log.info(
+                    "ready", gateways=len(plan.gateways), after_s=round(ready_s, 1), api=plan.operator_url(plan.head)
+                )
                 if not options.headless:
                     helpers.append(group.create_task(show(stage)))
                 await stage.play(ready)
-                await stage.client.close()
-                for processes_of_one_kind in (plan.gateway_processes, (UTILITY,), (PLANT,)):
+                await switchgear.close()
+                for client in clients.values():
+                    await client.close()
+                for processes_of_one_kind in (plan.gateway_processes, tuple(reversed(list(plan.stations))), (PLANT,)):
                     await processes.stop(*processes_of_one_kind)
                 for helper in helpers:
                     helper.cancel()
@@ -158,52 +178,35 @@ async def _perform(
 
 
 async def _set_stage(
-    script: Script, plan: Plan, clock: RealClock, processes: Processes, relay: Relay, scene: Scene, steps: Steps
-) -> Stage:
-    """Start everything and wait until every gateway has walked once."""
-    client = await _start_utility(plan, processes, relay, scene)
-    members = await _enrol(plan, script, client)
+    script: Script, plan: Plan, processes: Processes, relay: Relay, scene: Scene
+) -> tuple[Mapping[str, frozenset[str]], Mapping[str, AsyncClient]]:
+    """Start everything and wait until every gateway has walked once.
+
+    Gives the members of the groups that the script names, and the operator API of each station.
+    """
+    clients = await _start_stations(plan, processes, relay, scene)
+    members = await enrol_all(plan, script, clients)
+    followers = {station.name for station in plan.stations.values() if station.relays}
+    await _until(lambda: scene.relayed >= followers, "every station has heard those above it")
     for process in plan.gateway_processes:
         await processes.start(process, plan.files[process])
     lfdis = {gateway.lfdi for gateway in plan.gateways}
     await _until(lambda: scene.walked >= lfdis, "every gateway has walked")
-    return Stage(
-        plan=plan,
-        script=script,
-        clock=clock,
-        client=client,
-        processes=processes,
-        relay=relay,
-        scene=scene,
-        steps=steps,
-        members=members,
-    )
+    return members, clients
 
 
-async def _start_utility(plan: Plan, processes: Processes, relay: Relay, scene: Scene) -> AsyncClient:
-    await processes.start(UTILITY, plan.files[UTILITY])
-    await processes.start(PLANT, plan.files[PLANT])
-    for gateway in plan.gateways:
-        await relay.listen(gateway.name, gateway.relay_port)
-    await _until(lambda: scene.started >= {UTILITY, PLANT}, "utility and plant are ready")
-    return AsyncClient(plan.operator_url, plan.token_file.read_text(encoding="utf-8").strip())
-
-
-async def _enrol(plan: Plan, script: Script, client: AsyncClient) -> Mapping[str, frozenset[str]]:
-    """Enrol every DER at the utility; gives the members of the groups that the script names."""
-    await client.add_devices(
-        [
-            {"lfdi": gateway.lfdi, "service_point": gateway.service_point, "pin": gateway.pin}
-            for gateway in plan.gateways
-        ]
-    )
-    names = {step.group for step in script.control} | {step.group for step in script.cut}
-    names |= {feeder.id for feeder in plan.site.grid.feeders}
-    found = {}
-    for name in sorted(names):
-        listed = (await client.members(name))["members"]
-        found[name] = frozenset(member["lfdi"].upper() for member in listed if member["lfdi"] is not None)
-    return found
+async def _start_stations(plan: Plan, processes: Processes, relay: Relay, scene: Scene) -> Mapping[str, AsyncClient]:
+    for name in (*plan.stations, PLANT):
+        await processes.start(name, plan.files[name])
+    nodes: list[Station | Gateway] = [*plan.stations.values(), *plan.gateways]
+    for node in nodes:
+        for uplink in node.uplinks:
+            await relay.listen(node.name, uplink.port, uplink.server.port)
+    await _until(lambda: scene.started >= {*plan.stations, PLANT}, "stations and plant are ready")
+    return {
+        name: AsyncClient(plan.operator_url(station), plan.token_file(station).read_text(encoding="utf-8").strip())
+        for name, station in plan.stations.items()
+    }
 
 
 async def _looking(scene: Scene) -> None:

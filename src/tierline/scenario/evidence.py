@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tierline.model.records import AuditRecord, IdentityRecord, ReadingRecord
-from tierline.scenario.configuration import UTILITY
 from tierline.scenario.tail import Tail
 from tierline.storage.sqlite import Database
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from tierline.model.identity import DerId, Lfdi
     from tierline.scenario.plan import Plan
+    from tierline.scenario.stations import Station
 
 
 @dataclass(slots=True)
@@ -45,10 +45,18 @@ def write_evidence(folder: Path, plan: Plan, steps: Steps, manifest: Mapping[str
     shutil.copyfile(plan.journal, folder / "journal.jsonl")
     shutil.copyfile(plan.replay, folder / "replay.jsonl")
     _write(folder / "steps.jsonl", steps.lines)
-    _write(folder / "responses.jsonl", _responses(plan))
-    database = Database(str(plan.database))
+    for station in plan.stations.values():
+        own = folder if station is plan.head else folder / "stations" / station.name
+        own.mkdir(parents=True, exist_ok=True)
+        _write_station(own, plan, station)
+
+
+def _write_station(folder: Path, plan: Plan, station: Station) -> None:
+    """Write what one station heard and kept."""
+    _write(folder / "responses.jsonl", _responses(plan.log(station.name)))
+    database = Database(str(plan.database(station)))
     try:
-        store = database.store(UTILITY)
+        store = database.store(station.name)
         lfdis = {identity.der_id: identity.lfdi for identity in store.load(IdentityRecord)}
         _write(folder / "readings.jsonl", _readings(store.load(ReadingRecord), lfdis))
         _write(folder / "audit.jsonl", map(_audit, store.load(AuditRecord)))
@@ -66,13 +74,15 @@ def devices_of(plan: Plan, unit: int) -> list[dict[str, object]]:
             "unit": unit,
             "process": gateway.process,
             "rating_w": gateway.rating_w,
+            "way": gateway.way.value,
+            "aggregator": gateway.aggregator,
         }
         for gateway in plan.gateways
     ]
 
 
-def _responses(plan: Plan) -> Iterable[dict[str, object]]:
-    for line in Tail(plan.log(UTILITY)).all():
+def _responses(log: Path) -> Iterable[dict[str, object]]:
+    for line in Tail(log).all():
         if line.get("event") == "response_received":
             yield {
                 "t": line["t"],

@@ -16,7 +16,9 @@ from tierline.model.identity import pin
 from tierline.node.field import UNIT, load_plant
 from tierline.node.field_inverter import rating_w
 from tierline.scenario.addresses import are_free
-from tierline.scenario.configuration import HOST, PEN, PLANT, UTILITY, ConfigWriter
+from tierline.scenario.configuration import HOST, PEN, PLANT, ConfigWriter
+from tierline.scenario.hierarchy import enrol
+from tierline.scenario.stations import Gateway, Uplink, make_stations, servers_of
 from tierline.security.hardware_name import HardwareName
 from tierline.security.keys import make_key_folder, write_credential, write_new
 from tierline.security.pki import make_device, make_mica, make_serca, make_server
@@ -30,11 +32,13 @@ if TYPE_CHECKING:
     from tierline.plant.site import PlantSetup
     from tierline.ports import Network, Random
     from tierline.scenario.addresses import Block
+    from tierline.scenario.script import Script
+    from tierline.scenario.stations import Station
 
 GATEWAY_PROCESSES: Final = 4
 
 OPERATOR_PORT: Final = 8080
-"""Where the commands look for an operator API when they are not told."""
+"""Where the commands look for an operator API when they are not told: that of the head."""
 
 _BORN: Final = datetime(2020, 1, 1, tzinfo=UTC)
 """From when the certificates count: before any day of a scenario, and before today."""
@@ -82,31 +86,25 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gateway:
-    """One gateway and the inverter it speaks to."""
-
-    name: str
-    service_point: str
-    process: str
-    modbus_port: int
-    relay_port: int
-    pin: int
-    lfdi: Lfdi
-    rating_w: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """All that is started."""
 
     folder: Path
     """The state folder, absolute."""
     site: Site
-    server_port: int
-    operator_port: int
+    stations: Mapping[str, Station]
+    """The nodes that serve, from the top down; each is a process."""
     gateways: tuple[Gateway, ...]
+    switchgear_port: int
+    """Where the switches of the plant are operated."""
     files: Mapping[str, tuple[Path, ...]]
-    """The configuration files of each process, the utility's and the plant's among them."""
+    """The configuration files of each process, the stations' and the plant's among them."""
+
+    @property
+    def head(self) -> Station:
+        """The station whose operator acts unless another is named: the utility, or the highest there is below the market."""
+        below = [station for station in self.stations.values() if not station.is_market]
+        return below[0] if below else next(iter(self.stations.values()))
 
     @property
     def journal(self) -> Path:
@@ -118,20 +116,18 @@ class Plan:
         """What the plant alone would have done."""
         return self.folder / PLANT / "replay.jsonl"
 
-    @property
-    def database(self) -> Path:
-        """The utility's database."""
-        return self.folder / UTILITY / "tierline.db"
+    def database(self, station: Station) -> Path:
+        """Say where a station keeps its database."""
+        return self.folder / station.name / "tierline.db"
 
-    @property
-    def token_file(self) -> Path:
-        """Where the utility leaves its operator's token."""
-        return self.folder / UTILITY / "operator.token"
+    def token_file(self, station: Station) -> Path:
+        """Say where a station leaves its operator's token."""
+        return self.folder / station.name / "operator.token"
 
-    @property
-    def operator_url(self) -> str:
-        """Where the utility's operator API is."""
-        return f"http://{HOST}:{self.operator_port}"
+    @staticmethod
+    def operator_url(station: Station) -> str:
+        """Say where the operator API of a station is."""
+        return f"http://{HOST}:{station.operator_port}"
 
     def log(self, process: str) -> Path:
         """Where a process logs to."""
@@ -153,21 +149,24 @@ def make_folder(folder: Path) -> Path:
         if any(folder.iterdir()) and not (folder / _MARKER).is_file():
             raise ConfigError(f"the folder {folder} is in use for something else; name another one with --state")
         shutil.rmtree(folder)
-    for name in ("config", "logs", UTILITY, PLANT):
+    for name in ("config", "logs", PLANT):
         (folder / name).mkdir(parents=True)
     (folder / _MARKER).write_text("made by tierline; emptied by the next scenario that uses it\n", encoding="utf-8")
     return folder
 
 
-def ports_needed(site: Site, gateways: int) -> int:
-    """Tell how many ports a scenario needs: server, operator, an inverter each, a relay each.
+def ports_needed(site: Site, script: Script, gateways: int) -> int:
+    """Tell how many ports a scenario needs at most.
 
     Raises: ConfigError when the grid has fewer service points than gateways are wanted.
     """
     points = len(site.grid.service_points)
     if not 1 <= gateways <= points:
         raise ConfigError(f"--gateways {gateways}: grid {site.grid.name!r} has 1 to {points} service points")
-    return 2 + points + gateways
+    levels = script.hierarchy
+    servers = len(levels.names)
+    # Of a station: its server, its operator API, its listener and two uplinks. Of a gateway: all control points, one aggregator.
+    return 5 * servers + points + 1 + gateways * (1 + len(levels.substation) + (1 if levels.aggregator else 0))
 
 
 async def make_plan(
@@ -178,53 +177,77 @@ async def make_plan(
     Raises: ConfigError.
     """
     points = site.grid.service_points
-    server_port, spare, *rest = block.ports
-    operator_port = OPERATOR_PORT if await are_free(network, [OPERATOR_PORT]) else spare
-    modbus, relays = rest[: len(points)], rest[len(points) :]
-    keys = folder / "pki"
-    root = make_serca("tierline demo root", _BORN, demo=True)
-    issuer = make_mica(root, "tierline demo devices", _BORN)
-    make_key_folder(keys)
-    write_new(keys / "root.pem", root.certificate_pem, mode=0o644)
-    server = make_server(issuer, HardwareName(type_oid=f"{_HARDWARE}.1", serial=b"utility"), _BORN, ip_addresses=[HOST])
-    write_credential(keys, UTILITY, server)
+    ports = iter(block.ports)
+    modbus = [next(ports) for _ in points]
+    switchgear_port = next(ports)
+    keys = _Keys(folder / "pki")
+    stations = make_stations(
+        writer.script.hierarchy,
+        keys.server,
+        lambda: pin(random.bits(32)),
+        lambda: next(ports),
+        OPERATOR_PORT if await are_free(network, [OPERATOR_PORT]) else 0,
+    )
+    enrolled = enrol(site.grid, writer.script.hierarchy)
     made = []
-    for number, relay_port in enumerate(relays):
+    for number in range(gateways):
         row = number * len(points) // gateways  # a smaller fleet is spread over the whole grid
         point = points[row]
         name = f"gw-{point.id}"
-        device = make_device(issuer, HardwareName(type_oid=f"{_HARDWARE}.2", serial=point.id.encode()), _BORN)
-        write_credential(keys, name, device)
+        one = enrolled[point.id]
         gateway = Gateway(
             name=name,
             service_point=point.id,
             process=f"gateways-{number % GATEWAY_PROCESSES + 1}",
             modbus_port=modbus[row],
-            relay_port=relay_port,
+            uplinks=tuple(Uplink(server, next(ports)) for server in servers_of(stations, one)),
+            way=one.way,
+            aggregator=one.aggregator,
             pin=pin(random.bits(32)),
-            lfdi=device.lfdi,
+            lfdi=keys.device(name, point.id),
             rating_w=rating_w(point, oversize=site.setup.oversize),
         )
         made.append(gateway)
-    files = {
-        UTILITY: (writer.utility(server_port=server_port, operator_port=operator_port, grid=site.grid_file),),
-        PLANT: (writer.plant(site.field, modbus, "journal.jsonl"),),
+    files: dict[str, tuple[Path, ...]] = {
+        station.name: (writer.station(station, _listeners(stations, station), grid=site.grid_file),)
+        for station in stations.values()
     }
+    files[PLANT] = (writer.plant(site.field, modbus, switchgear_port, "journal.jsonl"),)
     for gateway in made:
-        path = writer.gateway(
-            gateway.name,
-            process=gateway.process,
-            relay_port=gateway.relay_port,
-            modbus_port=gateway.modbus_port,
-            unit=UNIT,
-            pin=gateway.pin,
-        )
-        files[gateway.process] = (*files.get(gateway.process, ()), path)
+        files[gateway.process] = (*files.get(gateway.process, ()), writer.gateway(gateway, UNIT))
     return Plan(
-        folder=folder,
-        site=site,
-        server_port=server_port,
-        operator_port=operator_port,
-        gateways=tuple(made),
-        files=files,
+        folder=folder, site=site, stations=stations, gateways=tuple(made), switchgear_port=switchgear_port, files=files
     )
+
+
+def _listeners(stations: Mapping[str, Station], above: Station) -> list[int]:
+    """Find where those below a station want its notices."""
+    return [
+        station.listener_port
+        for station in stations.values()
+        if any(uplink.server.name == above.name for uplink in station.uplinks)
+    ]
+
+
+class _Keys:
+    """The certificates of a scenario, made as they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        root = make_serca("tierline demo root", _BORN, demo=True)
+        self._issuer = make_mica(root, "tierline demo devices", _BORN)
+        make_key_folder(folder)
+        write_new(folder / "root.pem", root.certificate_pem, mode=0o644)
+
+    def server(self, name: str) -> Lfdi:
+        """Make the certificate of a node that serves; it is a client of those above it, too."""
+        hardware = HardwareName(type_oid=f"{_HARDWARE}.1", serial=name.encode())
+        made = make_server(self._issuer, hardware, _BORN, ip_addresses=[HOST])
+        write_credential(self._folder, name, made)
+        return made.lfdi
+
+    def device(self, name: str, serial: str) -> Lfdi:
+        """Make the certificate of a gateway."""
+        made = make_device(self._issuer, HardwareName(type_oid=f"{_HARDWARE}.2", serial=serial.encode()), _BORN)
+        write_credential(self._folder, name, made)
+        return made.lfdi

@@ -1,4 +1,4 @@
-"""Relays of bytes: each gateway reaches the utility through a port of its own, which can be cut like an uplink.
+"""Relays of bytes: each node reaches those above it through ports of its own, which can be cut like an uplink.
 
 A cut is a black hole: nothing is forwarded in either direction and nothing is closed, but new connections are refused. When it
 ends, what was on its way arrives, as in a network that repeats what was lost.
@@ -20,35 +20,37 @@ _CHUNK: Final = 64 * 1024
 
 
 class Relay:
-    """One listener for each gateway, all towards one server; its connections live in the task group given."""
+    """One listener for each uplink of a node; its connections live in the task group given."""
 
-    def __init__(self, group: asyncio.TaskGroup, network: Network, host: str, server_port: int) -> None:
+    def __init__(self, group: asyncio.TaskGroup, network: Network, host: str) -> None:
         self._group = group
         self._network = network
         self._host = host
-        self._server_port = server_port
         self._open: dict[str, asyncio.Event] = {}
         self._servers: list[Server] = []
         self._is_closed = False
 
     @property
     def cut_off(self) -> frozenset[str]:
-        """The gateways whose uplink is cut now."""
+        """The nodes whose uplinks are cut now."""
         return frozenset(name for name, is_open in self._open.items() if not is_open.is_set())
 
-    async def listen(self, gateway: str, port: int) -> int:
-        """Open the port of one gateway; gives the port, useful when 0 was asked for.
+    async def listen(self, node: str, port: int, server_port: int) -> int:
+        """Open the port of one uplink of a node; gives the port, useful when 0 was asked for.
 
+        All uplinks of a node are cut together.
         Raises: ConfigError when it cannot be had.
         """
-        is_open = self._open[gateway] = asyncio.Event()
-        is_open.set()
+        if node not in self._open:
+            self._open[node] = asyncio.Event()
+            self._open[node].set()
+        is_open = self._open[node]
 
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             if self._is_closed:  # it was accepted while the listener was closing
                 writer.transport.abort()
             else:
-                self._group.create_task(self._carry(is_open, reader, writer))
+                self._group.create_task(self._carry(is_open, server_port, reader, writer))
 
         def protocol() -> asyncio.Protocol:
             return asyncio.StreamReaderProtocol(asyncio.StreamReader(), connected)
@@ -57,15 +59,15 @@ class Relay:
         self._servers.append(server)
         return server.port
 
-    def cut(self, gateways: Iterable[str]) -> None:
-        """Stop forwarding for some gateways."""
-        for gateway in gateways:
-            self._open[gateway].clear()
+    def cut(self, nodes: Iterable[str]) -> None:
+        """Stop forwarding for some nodes."""
+        for node in nodes:
+            self._open[node].clear()
 
-    def restore(self, gateways: Iterable[str]) -> None:
-        """Forward again for some gateways."""
-        for gateway in gateways:
-            self._open[gateway].set()
+    def restore(self, nodes: Iterable[str]) -> None:
+        """Forward again for some nodes."""
+        for node in nodes:
+            self._open[node].set()
 
     def close(self) -> None:
         """Stop listening; connections end with their task group."""
@@ -73,19 +75,21 @@ class Relay:
         for server in self._servers:
             server.close()
 
-    async def _carry(self, is_open: asyncio.Event, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry(
+        self, is_open: asyncio.Event, server_port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         """Carry one connection until either side ends it."""
         try:
             if not is_open.is_set():
                 return
-            up_reader, up_writer = await self._network.open_tcp(self._host, self._server_port)
+            up_reader, up_writer = await self._network.open_tcp(self._host, server_port)
             try:
                 async with asyncio.TaskGroup() as pumps:
                     pumps.create_task(_pump(is_open, reader, up_writer))
                     pumps.create_task(_pump(is_open, up_reader, writer))
             finally:
                 up_writer.transport.abort()
-        except LinkError:  # the server is away: the gateway sees its connection end
+        except LinkError:  # the server is away: the node sees its connection end
             pass
         finally:
             writer.transport.abort()

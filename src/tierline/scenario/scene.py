@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from tierline.scenario.configuration import PLANT, UTILITY
+from tierline.scenario.configuration import PLANT
 from tierline.scenario.tail import Tail
 
 if TYPE_CHECKING:
@@ -48,7 +48,12 @@ class Scene:
     started: set[str] = field(default_factory=set)
     """Processes that have said that they are ready."""
     walked: set[str] = field(default_factory=set)
-    """LFDIs of gateways that have read the whole tree once."""
+    """LFDIs of gateways that have read the whole tree of every channel once."""
+    relayed: set[str] = field(default_factory=set)
+    """Stations that have read once all that their servers show them."""
+    _channels: dict[str, set[str]] = field(default_factory=dict)
+    _wanted: dict[str, set[str]] = field(default_factory=dict)
+    """The channels of each gateway, by LFDI: those heard, those there are."""
     answers: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
     """(LFDI, status) by mRID."""
     last_answers: deque[Answer] = field(default_factory=lambda: deque(maxlen=_KEPT))
@@ -61,9 +66,13 @@ class Scene:
     _tails: dict[str, Tail] = field(default_factory=dict)
     _journal: Tail | None = None
 
+    def __post_init__(self) -> None:
+        for gateway in self.plan.gateways:
+            self._wanted[gateway.lfdi.upper()] = {uplink.server.party for uplink in gateway.uplinks}
+
     def look(self) -> None:
         """Read what is new."""
-        for process in (UTILITY, PLANT, *self.plan.gateway_processes):
+        for process in (*self.plan.stations, PLANT, *self.plan.gateway_processes):
             tail = self._tails.setdefault(process, Tail(self.plan.log(process)))
             for line in tail.read():
                 self._take(process, line)
@@ -90,11 +99,13 @@ class Scene:
         match line.get("event"):
             case "field_ready" | "operator_api_listens":
                 self.started.add(process)
+            case "relay_walked":
+                self.relayed.add(process)
             case "walked":
-                self.walked.add(str(line.get("lfdi", "")).upper())
+                self._hear(str(line.get("lfdi", "")).upper(), str(line.get("channel", "")))
             case "write_failed":
                 self.failed_writes += 1
-            case "response_received":
+            case "response_received" if process == self.plan.head.name:
                 answer = Answer(
                     t=float(line["t"]),
                     lfdi=str(line["lfdi"]).upper(),
@@ -103,6 +114,12 @@ class Scene:
                 )
                 self.answers.setdefault(answer.mrid, set()).add((answer.lfdi, answer.status))
                 self.last_answers.append(answer)
+
+    def _hear(self, lfdi: str, channel: str) -> None:
+        heard = self._channels.setdefault(lfdi, set())
+        heard.add(channel)
+        if heard >= self._wanted.get(lfdi, set()):
+            self.walked.add(lfdi)
 
 
 def clock_text(t: float) -> str:

@@ -3,11 +3,14 @@
 All times are civil (simulated) minutes after the moment at which every DER has walked once. A scenario file has
 
 - `[scenario]`: `about`, `field` (the plant: a name or a path), `ends_at_min`, and `poll_rate_s` and `read_s` of the fleet;
+- `[hierarchy]`: the levels above the gateways (`tierline.scenario.hierarchy`); one utility when it is absent;
 - `[[control]]`: `at_min` (issued), `starts_in_min`, `lasts_min`, `group` (a group by name or element), `setpoints` in the form of
-  the operator API, and optionally `check`;
+  the operator API, and optionally `node`, whose operator issues it (the utility otherwise), and `check`;
 - `[[cut]]`: from `at_min` until `until_min` the uplinks of the first `count` gateways of `group` are black holes, those hosted by the
-  process `sparing` left out;
-- `[[kill]]`: at `at_min` the process `process` gets SIGKILL; it is started again `down_s` civil seconds later.
+  process `sparing` left out; or, with `node` in place of `group` and `count`, the uplinks of that node;
+- `[[kill]]`: at `at_min` the process `process` gets SIGKILL; it is started again `down_s` civil seconds later;
+- `[[switch]]`: at `at_min` switches are closed, then opened, in the field (`close`, `open`: numbers of the grid file); where they stand
+  is read back and confirmed to the utility.
 
 `check` names what an outside judge is to look at.
 """
@@ -22,6 +25,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tierline.model.errors import ConfigError
+from tierline.scenario.hierarchy import Hierarchy
 
 Minutes = Annotated[float, Field(ge=0)]
 
@@ -53,6 +57,8 @@ class ControlStep(_Part):
     group: str
     setpoints: dict[str, Any]
     """Any: the operator API reads them."""
+    node: str = ""
+    """Whose operator issues it; the utility's, or that of the highest node there is, when empty."""
     check: str = ""
 
     @property
@@ -66,8 +72,10 @@ class CutStep(_Part):
 
     at_min: Minutes
     until_min: Minutes
-    group: str
-    count: Annotated[int, Field(ge=1)]
+    group: str = ""
+    count: Annotated[int, Field(ge=0)] = 0
+    node: str = ""
+    """The node that is cut off from those above it, in place of gateways."""
     sparing: str = ""
     """A process whose gateways are not cut."""
     check: str = ""
@@ -82,18 +90,30 @@ class KillStep(_Part):
     check: str = ""
 
 
+class SwitchStep(_Part):
+    """Switches that are operated in the field."""
+
+    at_min: Minutes
+    close: list[int] = []
+    """Closed first, so that nobody is without supply in between."""
+    open: list[int] = []
+    check: str = ""
+
+
 class Script(_Part):
     """What a scenario file says."""
 
     scenario: Scenario
+    hierarchy: Hierarchy = Hierarchy()
     control: list[ControlStep] = []
     cut: list[CutStep] = []
     kill: list[KillStep] = []
+    switch: list[SwitchStep] = []
 
     @property
     def checks(self) -> list[str]:
         """What an outside judge is to look at, in the order of the controls."""
-        return [step.check for step in self.control if step.check]
+        return list(dict.fromkeys(step.check for step in self.control if step.check))
 
     @property
     def events_end_min(self) -> float:

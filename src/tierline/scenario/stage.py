@@ -1,4 +1,4 @@
-"""The steps of a scenario, carried out on what runs: controls, cut uplinks, killed processes."""
+"""The steps of a scenario, carried out on what runs: controls, cut uplinks, killed processes, switches."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from tierline.client import AsyncClient
     from tierline.ports import Clock
     from tierline.scenario.evidence import Steps
-    from tierline.scenario.plan import Gateway, Plan
+    from tierline.scenario.plan import Plan
     from tierline.scenario.processes import Processes
     from tierline.scenario.relay import Relay
     from tierline.scenario.scene import Scene
-    from tierline.scenario.script import ControlStep, CutStep, KillStep, Script
+    from tierline.scenario.script import ControlStep, CutStep, KillStep, Script, SwitchStep
+    from tierline.scenario.stations import Gateway
+    from tierline.scenario.switching import Switchgear
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +56,9 @@ class Stage:
     plan: Plan
     script: Script
     clock: Clock
-    client: AsyncClient
+    clients: Mapping[str, AsyncClient]
+    """The operator API of each station."""
+    switchgear: Switchgear
     processes: Processes
     relay: Relay
     scene: Scene
@@ -91,6 +95,7 @@ class Stage:
         for cut in self.script.cut:
             actions.append((cut.at_min, _bound(self._cut, cut)))
             actions.append((cut.until_min, _bound(self._restore, cut)))
+        actions += [(switch.at_min, _bound(self._switch, switch)) for switch in self.script.switch]
         for kill in self.script.kill:
             actions.append((kill.at_min, _bound(self._kill, kill)))
             actions.append((kill.at_min + kill.down_s / 60, _bound(self._restart, kill)))
@@ -111,7 +116,8 @@ class Stage:
             duration_s=round(step.lasts_min * 60),
             reason=f"scenario {step.check or 'step'}",
         )
-        control = (await self.client.create_control(request))["control"]
+        node = step.node or self.plan.head.name
+        control = (await self.clients[node].create_control(request))["control"]
         start = datetime.fromisoformat(control["start"])
         event = Issued(
             mrid=control["mrid"],
@@ -127,6 +133,7 @@ class Stage:
             "control",
             datetime.fromisoformat(control["created_at"]),
             check=step.check,
+            node=node,
             mrid=event.mrid,
             group=step.group,
             start_t=start.timestamp(),
@@ -136,12 +143,22 @@ class Stage:
         self._say(f"{event.text} for {step.group} ({len(members)} DERs), {start:%H:%M:%S} to {event.end:%H:%M:%S}")
 
     async def _cut(self, step: CutStep) -> None:
+        if step.node:
+            self.relay.cut([step.node])
+            self._note("cut", check=step.check, node=step.node)
+            self._say(f"{step.node} is cut off from those above it")
+            return
         chosen = self.chosen(step)
         self.relay.cut(gateway.name for gateway in chosen)
         self._note("cut", check=step.check, lfdis=[gateway.lfdi for gateway in chosen])
         self._say(f"the uplinks of {len(chosen)} gateways of {step.group} are cut")
 
     async def _restore(self, step: CutStep) -> None:
+        if step.node:
+            self._note("restore", check=step.check, node=step.node)
+            self.relay.restore([step.node])
+            self._say(f"{step.node} reaches those above it again")
+            return
         chosen = self.chosen(step)
         self._note("restore", check=step.check, lfdis=[gateway.lfdi for gateway in chosen])
         self.relay.restore(gateway.name for gateway in chosen)
@@ -158,6 +175,16 @@ class Stage:
         await self.processes.start(step.process, self.plan.files[step.process])
         self.down.discard(step.process)
         self._say(f"{step.process} is started again")
+
+    async def _switch(self, step: SwitchStep) -> None:
+        """Operate switches in the field; what is read back is confirmed to the utility."""
+        positions = dict.fromkeys(step.close, True) | dict.fromkeys(step.open, False)
+        self._note("switch", check=step.check, close=step.close, open=step.open)
+        stand = {number: await self.switchgear.operate(number, closed=closed) for number, closed in positions.items()}
+        moved = (await self.clients[self.plan.head.name].confirm_switching(stand))["moves"]
+        self._note("switched", check=step.check, moved=len(moved))
+        words = [f"{number} {'closed' if closed else 'open'}" for number, closed in stand.items()]
+        self._say(f"switches {', '.join(words)}; {len(moved)} DERs change their groups")
 
     def _note(self, kind: str, **rest: object) -> None:
         self.steps.note(kind, self.clock.now(), **rest)

@@ -57,7 +57,7 @@ def _head(stage: Stage, now: datetime) -> Text:
         ("tierline ", "bold"),
         f"{stage.script.scenario.about}\n",
         (f"{now:%H:%M:%S} UTC", "bold cyan"),
-        f", {speed:g} times as fast as the wall; operator API at {stage.plan.operator_url}; end with Ctrl-C",
+        f", {speed:g} times as fast as the wall; operator API at {stage.plan.operator_url(stage.plan.head)}; end with Ctrl-C",
     )
 
 
@@ -133,9 +133,16 @@ def _communications(stage: Stage) -> Panel:
     away = sum(gateway.process in stage.down for gateway in hosted)
     rows = [
         ("gateways walked", f"{len(stage.scene.walked)} of {len(hosted)}", len(stage.scene.walked) == len(hosted)),
-        ("uplinks cut", str(len(cut)), not cut),
+        ("gateways cut off", str(len(cut - set(stage.plan.stations))), not cut - set(stage.plan.stations)),
         ("gateways away", str(away), not away),
-        ("utility", "away" if "utility" in stage.down else "serving", "utility" not in stage.down),
+        *(
+            (
+                name,
+                "away" if name in stage.down else "cut off" if name in cut else "serving",
+                name not in stage.down | cut,
+            )
+            for name in stage.plan.stations
+        ),
         ("orders not taken", str(stage.scene.failed_writes), not stage.scene.failed_writes),
     ]
     table = Table.grid(padding=(0, 2))

@@ -46,8 +46,8 @@ def writer(tmp_path, script, site):
 
 
 @pytest.fixture
-async def block(site):
-    reserved = await reserve(RealNetwork(), ports_needed(site, 8))
+async def block(site, script):
+    reserved = await reserve(RealNetwork(), ports_needed(site, script, 8))
     yield reserved
     reserved.close()
     await reserved.mark.wait_closed()

@@ -19,12 +19,13 @@ def lines(path):
 
 @pytest.fixture
 async def folder(plan, tmp_path):
+    plan.database(plan.head).parent.mkdir(exist_ok=True)
     plan.journal.write_text('{"kind":"start","t":1}\n')
     plan.replay.write_text('{"kind":"start","t":1}\n')
     heard = {"event": "response_received", "t": 5.5, "lfdi": "A", "peer": "B", "mrid": "M", "status": 1, "created_t": 5}
     log = [heard, {"event": "ready"}, {**heard, "created_t": None, "status": 2}]
     plan.log("utility").write_text("".join(json.dumps(line) + "\n" for line in log))
-    database = Database(str(plan.database))
+    database = Database(str(plan.database(plan.head)))
     store = database.store("utility")
     der, lfdi = DerId("0123456789abc"), Lfdi("A" * 40)
     readings = [

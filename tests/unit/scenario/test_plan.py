@@ -8,6 +8,7 @@ from tierline.model.errors import ConfigError
 from tierline.model.identity import pin
 from tierline.node.config import load_config
 from tierline.scenario.plan import Site, make_folder, ports_needed
+from tierline.scenario.script import load_script
 
 
 def test_a_day_begins_where_the_scenario_says_in_local_time(site):
@@ -70,7 +71,8 @@ async def test_keys_are_their_owners_alone(plan):
 
 async def test_pins_come_from_the_seed(plan, writer, site, tmp_path):
     again = SeededRandom("7/scenario")
-    assert [gateway.pin for gateway in plan.gateways] == [pin(again.bits(32)) for _ in plan.gateways]
+    everyone = [*plan.stations.values(), *plan.gateways]
+    assert [node.pin for node in everyone] == [pin(again.bits(32)) for _ in everyone]
 
 
 async def test_a_replay_is_the_same_node_as_the_plant(plan, writer, site):
@@ -82,7 +84,7 @@ async def test_a_replay_is_the_same_node_as_the_plant(plan, writer, site):
 
 def test_too_many_gateways_are_refused(site):
     with pytest.raises(ConfigError, match="--gateways 154"):
-        ports_needed(site, 154)
+        ports_needed(site, load_script("demo")[0], 154)
 
 
 def test_a_folder_of_an_earlier_scenario_is_emptied(tmp_path):

@@ -56,8 +56,8 @@ async def connect(port):
 
 async def test_bytes_go_both_ways(server):
     async with asyncio.TaskGroup() as group:
-        relay = Relay(group, RealNetwork(), HOST, server.port)
-        line = await connect(await relay.listen("a", 0))
+        relay = Relay(group, RealNetwork(), HOST)
+        line = await connect(await relay.listen("a", 0, server.port))
         await line.say(b"hello")
         assert await line.hear(10) == b"hellohello"
         await line.close()
@@ -66,8 +66,11 @@ async def test_bytes_go_both_ways(server):
 
 async def test_a_cut_is_a_black_hole_for_one_gateway_and_what_was_on_its_way_arrives_afterwards(server):
     async with asyncio.TaskGroup() as group:
-        relay = Relay(group, RealNetwork(), HOST, server.port)
-        first, second = await connect(await relay.listen("a", 0)), await connect(await relay.listen("b", 0))
+        relay = Relay(group, RealNetwork(), HOST)
+        first, second = (
+            await connect(await relay.listen("a", 0, server.port)),
+            await connect(await relay.listen("b", 0, server.port)),
+        )
         for line in (first, second):
             await line.say(b"x")
             assert await line.hear(2) == b"xx"
@@ -87,8 +90,8 @@ async def test_a_cut_is_a_black_hole_for_one_gateway_and_what_was_on_its_way_arr
 
 async def test_a_new_connection_is_refused_during_a_cut(server):
     async with asyncio.TaskGroup() as group:
-        relay = Relay(group, RealNetwork(), HOST, server.port)
-        port = await relay.listen("a", 0)
+        relay = Relay(group, RealNetwork(), HOST)
+        port = await relay.listen("a", 0, server.port)
         relay.cut(["a"])
         line = await connect(port)
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
@@ -101,8 +104,8 @@ async def test_without_a_server_the_gateway_sees_its_connection_end(server):
     server.close()
     await server.wait_closed()
     async with asyncio.TaskGroup() as group:
-        relay = Relay(group, RealNetwork(), HOST, server.port)
-        line = await connect(await relay.listen("a", 0))
+        relay = Relay(group, RealNetwork(), HOST)
+        line = await connect(await relay.listen("a", 0, server.port))
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await line.hear(1)
         await line.close()
@@ -118,8 +121,8 @@ async def test_when_the_server_goes_the_connection_goes():
 
     server = await RealNetwork().serve(Server, HOST, 0)
     async with asyncio.TaskGroup() as group:
-        relay = Relay(group, RealNetwork(), HOST, server.port)
-        line = await connect(await relay.listen("a", 0))
+        relay = Relay(group, RealNetwork(), HOST)
+        line = await connect(await relay.listen("a", 0, server.port))
         await line.say(b"x")
         while not connections:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

@@ -18,10 +18,14 @@ async def test_it_sees_what_started_and_who_walked(plan):
     scene = Scene(plan)
     write(plan.log("utility"), {"event": "operator_api_listens"}, {"event": "ready"})
     write(plan.log("plant"), {"event": "field_ready"})
-    write(plan.log("gateways-1"), {"event": "walked", "lfdi": "ab"}, {"event": "write_failed"})
+    write(
+        plan.log("gateways-1"),
+        {"event": "walked", "lfdi": plan.gateways[0].lfdi, "channel": "utility"},
+        {"event": "write_failed"},
+    )
     scene.look()
     assert scene.started == {"utility", "plant"}
-    assert scene.walked == {"AB"}
+    assert scene.walked == {plan.gateways[0].lfdi}
     assert scene.failed_writes == 1
 
 

@@ -6,14 +6,27 @@ from rich.console import Console
 
 from tierline.scenario.evidence import Steps
 from tierline.scenario.scene import Answer, Power, Scene
+from tierline.scenario.script import CutStep, SwitchStep
 from tierline.scenario.stage import Issued, Stage
 from tierline.scenario.view import picture
+
+
+class FakeSwitchgear:
+    """A plant whose switch 9 does not move."""
+
+    async def operate(self, number, *, closed):
+        return closed and number != 9
 
 
 class FakeClient:
     def __init__(self, clock):
         self.clock = clock
         self.requests = []
+        self.confirmed = []
+
+    async def confirm_switching(self, positions):
+        self.confirmed.append(positions)
+        return {"moves": [{}, {}]}
 
     async def create_control(self, request):
         self.requests.append(request)
@@ -60,7 +73,8 @@ async def stage(plan, script, clock):
         plan=plan,
         script=script,
         clock=clock,
-        client=FakeClient(clock),
+        clients={"utility": FakeClient(clock)},
+        switchgear=FakeSwitchgear(),
         processes=FakeProcesses(),
         relay=FakeRelay(),
         scene=Scene(plan),
@@ -88,10 +102,10 @@ async def test_a_control_is_written_down_as_it_was_issued(stage, clock):
     await stage.play(ready)
     line = stage.steps.lines[0]
     assert line == {
-        "kind": "control", "t": ready.timestamp(), "check": "circuit", "mrid": "M1", "group": "feeder-3",
+        "kind": "control", "t": ready.timestamp(), "check": "circuit", "node": "utility", "mrid": "M1", "group": "feeder-3",
         "start_t": ready.timestamp() + 360, "duration_s": 900, "setpoints": {"max_lim_w_pct": 50},
     }  # fmt: skip
-    assert stage.client.requests[0].reason == "scenario circuit"
+    assert stage.clients["utility"].requests[0].reason == "scenario circuit"
 
 
 async def test_a_cut_spares_one_process_and_takes_the_first_others(stage, script):
@@ -115,7 +129,7 @@ async def test_it_waits_for_answers_and_not_for_ever(stage, clock, script):
 async def test_nothing_is_sent_to_a_group_without_ders(stage, clock):
     stage.members = {name: frozenset() for name in stage.members}
     await stage.play(clock.now())
-    assert stage.client.requests == []
+    assert stage.clients["utility"].requests == []
     assert "has no DER" in stage.scene.said[0][1]
 
 
@@ -157,3 +171,23 @@ async def test_the_picture_shows_power_limit_voltages_and_answers(stage, clock):
     assert "received 1/8, started 1/8" in text
     assert "something happened" in text
     assert "away" in text
+
+
+async def test_switches_are_operated_in_the_field_and_confirmed_as_read_back(stage, clock):
+    await stage._switch(SwitchStep(at_min=1, close=[34, 9], open=[12], check="switching"))
+    assert stage.clients["utility"].confirmed == [{34: True, 9: False, 12: False}]
+    operated, confirmed = stage.steps.lines
+    assert (operated["kind"], operated["close"], operated["open"]) == ("switch", [34, 9], [12])
+    assert (confirmed["kind"], confirmed["moved"], confirmed["check"]) == ("switched", 2, "switching")
+
+
+async def test_a_node_is_cut_off_with_all_its_uplinks(stage):
+    step = CutStep(at_min=1, until_min=2, node="substation-a", check="island")
+    await stage._cut(step)
+    assert stage.relay.cut_off == {"substation-a"}
+    await stage._restore(step)
+    assert not stage.relay.cut_off
+    assert [(line["kind"], line["node"]) for line in stage.steps.lines] == [
+        ("cut", "substation-a"),
+        ("restore", "substation-a"),
+    ]

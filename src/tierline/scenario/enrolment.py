@@ -1,0 +1,70 @@
+"""Enrolling the DERs of a scenario at every station that commands them, as its operators would."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tierline.scenario.configuration import CUSTOMERS
+from tierline.scenario.hierarchy import Way
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tierline.client import AsyncClient
+    from tierline.scenario.plan import Plan
+    from tierline.scenario.script import Script
+    from tierline.scenario.stations import Gateway, Station
+
+_New = dict[str, object]
+
+
+async def enrol_all(plan: Plan, script: Script, clients: Mapping[str, AsyncClient]) -> Mapping[str, frozenset[str]]:
+    """Enrol everyone; gives the LFDIs of the members of the groups that the script names, and of all feeders."""
+    for station in plan.stations.values():
+        if new := _of_station(plan, station):
+            await clients[station.name].add_devices(new)
+        if station.is_aggregator:
+            own = [gateway.lfdi for gateway in plan.gateways if gateway.aggregator == station.name]
+            await clients[station.name].create_group(CUSTOMERS, own)
+        if station.is_market:
+            for below in _below(plan, station):
+                await clients[station.name].create_group(below.name, [below.lfdi])
+    names = {(step.node or plan.head.name, step.group) for step in script.control}
+    names |= {(plan.head.name, step.group) for step in script.cut if step.group}
+    if plan.head.is_utility:
+        names |= {(plan.head.name, feeder.id) for feeder in plan.site.grid.feeders}
+    found: dict[str, frozenset[str]] = {}
+    for node, group in sorted(names):
+        listed = (await clients[node].members(group))["members"]
+        found[group] = frozenset(member["lfdi"].upper() for member in listed if member["lfdi"] is not None)
+    return found
+
+
+def _of_station(plan: Plan, station: Station) -> list[_New]:
+    """Say whom a station registers: its gateways, and those below that stand for others."""
+    if station.is_market:
+        return [{"lfdi": below.lfdi, "pin": below.pin} for below in _below(plan, station)]
+    if station.is_aggregator:
+        return [_customer(gateway) for gateway in plan.gateways if gateway.aggregator == station.name]
+    if not station.is_utility:
+        return []  # a substation takes over whom the utility has registered
+    standing: list[_New] = [
+        {"lfdi": below.lfdi, "pin": below.pin, "aggregates": below.name} for below in _below(plan, station)
+    ]
+    return standing + [_of_utility(gateway) for gateway in plan.gateways]
+
+
+def _customer(gateway: Gateway) -> _New:
+    return {"lfdi": gateway.lfdi, "pin": gateway.pin}
+
+
+def _of_utility(gateway: Gateway) -> _New:
+    """Give what the utility knows of a gateway from its interconnection; who is its aggregator's alone is reached through it."""
+    new: _New = {"lfdi": gateway.lfdi, "service_point": gateway.service_point, "pin": gateway.pin}
+    return new | ({"managed_by": gateway.aggregator} if gateway.way is Way.AGGREGATOR else {})
+
+
+def _below(plan: Plan, station: Station) -> list[Station]:
+    return [
+        below for below in plan.stations.values() if any(uplink.server.name == station.name for uplink in below.uplinks)
+    ]
