@@ -19,13 +19,20 @@ ORIGIN = "0" * 64
 
 
 def entry(
-    principal: Principal, serving: Serving, verb: str, resource: str, outcome: str, detail: Mapping[str, object]
+    principal: Principal,
+    serving: Serving,
+    verb: str,
+    resource: str,
+    outcome: str,
+    detail: Mapping[str, object],
+    *,
+    after: AuditRecord | None = None,
 ) -> AuditRecord:
-    """Make the next link of the chain; it counts once it is committed.
+    """Make the next link of the chain; it counts once it is committed. `after` is one of the same commit.
 
     The caller holds `serving.writing` until it has committed, else two records would claim the same place.
     """
-    tail = serving.audit_tail
+    tail = after or serving.audit_tail
     bare = AuditRecord(
         party=principal.party,
         sequence=1 if tail is None else tail.sequence + 1,

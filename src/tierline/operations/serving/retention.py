@@ -78,7 +78,9 @@ async def _forget_controls(serving: Serving, before: datetime) -> int:
     for mrid in list(serving.programs):
         while True:
             async with serving.writing:
-                served = serving.programs[mrid]
+                served = serving.program(mrid)
+                if served is None:
+                    break  # a relay has dropped it meanwhile
                 old = [record for record in served.controls.values() if latest_end(record.control) < before]
                 old = old[:_CONTROLS_AT_ONCE]
                 gone = _with_what_hangs_on_it(serving, served, old)

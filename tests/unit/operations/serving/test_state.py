@@ -8,7 +8,7 @@ import pytest
 from tierline.env import SeededRandom
 from tierline.model.errors import LinkError
 from tierline.model.identity import GroupId, Lfdi, Mrid
-from tierline.model.records import EndDeviceRecord, IdentityRecord, KnownRecord
+from tierline.model.records import AppliedRecord, EndDeviceRecord, IdentityRecord
 from tierline.operations.serving import topology
 from tierline.operations.serving.state import Serving
 
@@ -86,9 +86,11 @@ async def test_a_stale_end_of_a_membership_does_not_end_the_one_that_holds(servi
     assert serving.memberships[der("pv-1").der_id, group] == current
 
 
-async def test_records_of_others_and_deletions_that_never_happen_are_bugs(serving, der):
-    with pytest.raises(AssertionError, match="KnownRecord is not a record of the serving half"):
-        await serving.commit([KnownRecord(party=serving.party, name="a", value="b")])
+async def test_records_of_others_and_deletions_that_never_happen_are_bugs(serving, der, clock):
+    with pytest.raises(AssertionError, match="AppliedRecord is not a record of the serving half"):
+        await serving.commit(
+            [AppliedRecord(party=serving.party, der_id=der("pv-1").der_id, explanation=b"", applied_at=clock.now())]
+        )
     with pytest.raises(AssertionError, match="EndDeviceRecord records are never deleted"):
         await serving.commit(delete=[der("pv-1")])
 
