@@ -66,6 +66,7 @@ def show_device(session: Session, name: NameArgument) -> None:
             ("rated", wording.power(found["rating_w"])),
             ("groups", found["groups"]),
             ("managed by", found["managed_by"]),
+            ("stands for", found["aggregates"]),
             ("enabled", found["enabled"]),
             ("registered", wording.time(found["registered_at"])),
             ("last seen", wording.time(found["last_seen"])),
@@ -91,6 +92,7 @@ def add_device(
         int | None, typer.Option(help="Its registration PIN; drawn when absent.", min=0, max=999_999)
     ] = None,
     managed_by: Annotated[str | None, typer.Option(help="The aggregator that stands for it.")] = None,
+    aggregates: Annotated[str | None, typer.Option(help="The party that this certificate stands for; no DER.")] = None,
 ) -> None:
     """Enrol a DER before it first calls."""
     if lfdi is not None and certificate is not None:
@@ -99,7 +101,7 @@ def add_device(
         lfdi = _lfdi_of(certificate)
     if lfdi is None and not service_point:
         raise ConfigError("a DER needs an LFDI, a certificate or a service point; give at least one of them")
-    new = {"lfdi": lfdi, "service_point": service_point, "pin": pin, "managed_by": managed_by}
+    new = {"lfdi": lfdi, "service_point": service_point, "pin": pin, "managed_by": managed_by, "aggregates": aggregates}
     found = session.client.add_devices([new])["devices"][0]
 
     def words() -> None:

@@ -51,6 +51,7 @@ class Device(TypedDict):
     rating_w: float
     groups: list[str]
     managed_by: str | None
+    aggregates: str | None
     enabled: bool
     registered_at: str
     last_seen: str | None

@@ -47,7 +47,7 @@ def device(name: str) -> Call[answers.DeviceDetail]:
 
 
 def add_devices(new: Sequence[Mapping[str, object]]) -> Call[answers.Registered]:
-    """Enrol DERs, all or none; each with any of lfdi, service_point, pin, managed_by."""
+    """Enrol DERs, all or none; each with any of lfdi, service_point, pin, managed_by, aggregates."""
     return Call("POST", "/devices", body={"devices": list(new)})
 
 

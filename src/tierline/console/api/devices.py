@@ -52,6 +52,7 @@ def device_routes(serving: Serving) -> APIRouter:
                 service_point=device.service_point,
                 pin=device.pin,
                 managed_by=None if device.managed_by is None else PartyId(device.managed_by),
+                aggregates=None if device.aggregates is None else PartyId(device.aggregates),
             )
             for device in body.devices
         ]

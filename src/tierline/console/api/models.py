@@ -90,7 +90,9 @@ class NewDevice(Sent):
     service_point: str = ""
     pin: Annotated[int, Field(ge=0, le=999_999)] | None = None
     managed_by: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = None
-    """A party, as the configuration of a node names it."""
+    """The party that stands for it, as the configuration of a node names it."""
+    aggregates: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = None
+    """The party whose own entry this is: its certificate stands for all DERs which that party manages."""
 
 
 class NewDevices(Sent):
@@ -122,6 +124,7 @@ class Device(Shown):
     rating_w: Number
     groups: list[str]
     managed_by: str | None
+    aggregates: str | None
     enabled: bool
     registered_at: datetime
     last_seen: datetime | None

@@ -78,6 +78,7 @@ class Shows:
             "rating_w": self.rating(der),
             "groups": sorted(self.group_name(group_id) for group_id in serving.groups_of.get(der, ())),
             "managed_by": record.managed_by,
+            "aggregates": record.aggregates,
             "enabled": record.enabled,
             "registered_at": record.registered_at,
             "last_seen": seen_at(serving, der),
