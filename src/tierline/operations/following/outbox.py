@@ -9,7 +9,7 @@ from tierline.model.programs import Response
 from tierline.model.records import OutboxRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from datetime import datetime
 
     from tierline.model.identity import ChannelId
@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 class Outbox:
     """The Responses of one node that were not acknowledged yet, by channel, the oldest first."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, channels: Collection[ChannelId] | None = None) -> None:
+        """Take up what waits for some channels, or for all."""
         self._store = store
-        waiting = [record for record in store.load(OutboxRecord) if record.posted_at is None]
+        waiting = [
+            record
+            for record in store.load(OutboxRecord)
+            if record.posted_at is None and (channels is None or record.channel in channels)
+        ]
         self._waiting: dict[ChannelId, list[OutboxRecord]] = {}
         for record in sorted(waiting, key=lambda item: (item.created_at, item.mrid, item.status)):
             self._waiting.setdefault(record.channel, []).append(record)

@@ -1,0 +1,113 @@
+"""What a relay remembers of one channel: for whom it stands there, what it refused, what it handed on.
+
+All of it is kept under names (`KnownRecord`), each written with the change it belongs to, so that a restart without a link
+goes on with what was known last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from tierline.model.identity import ChannelId, DerId, Lfdi
+from tierline.model.records import DerInfoKind, KnownRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
+
+    from tierline.model.identity import PartyId
+    from tierline.ports import Store
+
+Enrol = Literal["none", "take", "offer"]
+"""take: those the server lists are registered here; offer: those registered here are registered there."""
+
+Handed = tuple[DerId, DerInfoKind]
+"""Which document of which DER."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Relayed:
+    """One channel of a relay."""
+
+    channel: ChannelId
+    enrol: Enrol = "none"
+    members: dict[Lfdi, DerId] = field(default_factory=dict)
+    """Those registered here that the server above lists."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """What could not be passed on, and why: it is told once."""
+    handed_on: dict[Handed, str] = field(default_factory=dict)
+    """The document of each kind that the server has, by its digest."""
+    _lfdi_of: dict[DerId, Lfdi] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def ders(self) -> AbstractSet[DerId]:
+        """The members, by the key they have here."""
+        return self._lfdi_of.keys()
+
+    def lfdi_of(self, der: DerId) -> Lfdi | None:
+        """Tell under which LFDI the server above lists a DER; None when it does not."""
+        return self._lfdi_of.get(der)
+
+    def __post_init__(self) -> None:
+        self._lfdi_of = {der: lfdi for lfdi, der in self.members.items()}
+
+    @classmethod
+    def load(cls, store: Store, channel: ChannelId, enrol: Enrol = "none") -> Relayed:
+        """Take up what was known last.
+
+        Raises: LinkError when the store cannot be read.
+        """
+        members: dict[Lfdi, DerId] = {}
+        relayed = cls(channel=channel, enrol=enrol)
+        for record in store.load(KnownRecord):
+            what, _, rest = record.name.partition(f"/{channel}/")
+            match what:
+                case "member":
+                    members[Lfdi(rest)] = DerId(record.value)
+                case "refused":
+                    relayed.refused[rest] = record.value
+                case "info":
+                    der, _, kind = rest.partition("/")
+                    relayed.handed_on[DerId(der), DerInfoKind(kind)] = record.value
+                case _:
+                    pass
+        relayed.take_members(members)
+        return relayed
+
+    def member_record(self, party: PartyId, lfdi: Lfdi, der: DerId) -> KnownRecord:
+        """Write down that this node stands for a DER."""
+        return KnownRecord(party=party, name=f"member/{self.channel}/{lfdi}", value=der)
+
+    def refused_record(self, party: PartyId, what: str, why: str) -> KnownRecord:
+        """Write down that something was refused."""
+        return KnownRecord(party=party, name=f"refused/{self.channel}/{what}", value=why)
+
+    def handed_record(self, party: PartyId, handed: Handed, digest: str) -> KnownRecord:
+        """Write down that a document was handed on."""
+        der, kind = handed
+        return KnownRecord(party=party, name=f"info/{self.channel}/{der}/{kind}", value=digest)
+
+    def forgotten_records(self, party: PartyId, gone: Mapping[Lfdi, DerId]) -> list[KnownRecord]:
+        """Give what is to be deleted when this node no longer stands for some: the server forgets what they said."""
+        ders = set(gone.values())
+        return [
+            *(self.member_record(party, lfdi, der) for lfdi, der in gone.items()),
+            *(
+                self.handed_record(party, handed, digest)
+                for handed, digest in self.handed_on.items()
+                if handed[0] in ders
+            ),
+        ]
+
+    def take_members(self, members: Mapping[Lfdi, DerId]) -> None:
+        """Take over who the members are, once that is durable."""
+        self.members = dict(members)
+        self._lfdi_of = {der: lfdi for lfdi, der in members.items()}
+        self.handed_on = {handed: digest for handed, digest in self.handed_on.items() if handed[0] in self._lfdi_of}
+
+
+def digest_of(document: bytes) -> str:
+    """Tell one document from another."""
+    return hashlib.sha256(document).hexdigest()[:32]
