@@ -2,6 +2,7 @@
 
 from tierline.env.clock import RealClock
 from tierline.env.files import RealFiles
+from tierline.env.names import look_up
 from tierline.env.network import RealNetwork, RealServer
 from tierline.env.process import RealProcess, RealRunning
 from tierline.env.randomness import SeededRandom, SystemRandom
@@ -16,5 +17,6 @@ __all__ = [
     "RealServer",
     "SeededRandom",
     "SystemRandom",
+    "look_up",
     "run",
 ]

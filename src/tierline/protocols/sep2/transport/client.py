@@ -21,7 +21,7 @@ from tierline.protocols.sep2.transport.messages import SEP_XML, HttpResponse
 from tierline.protocols.sep2.transport.writing import request_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 log = structlog.get_logger(__name__)
 
@@ -45,9 +45,15 @@ class HttpClient:
         network: Network,
         limits: Limits | None = None,
         server_lfdi: Lfdi | None = None,
+        believes: "Callable[[Lfdi], bool] | None" = None,
+        address: str | None = None,
         connections: int = 1,
     ) -> None:
-        """Prepare; nothing is opened before the first request. With `server_lfdi` no other server is believed."""
+        """Prepare; nothing is opened before the first request.
+
+        With `server_lfdi` no other server is believed, with `believes` none for which it is false. With `address` connections
+        go there, whatever the host's name stands for.
+        """
         self._host, self._port = host, port
         self._authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._context = context
@@ -56,6 +62,8 @@ class HttpClient:
         self._network = network
         self._limits = limits or Limits()
         self._server_lfdi = server_lfdi
+        self._believes = believes
+        self._address = address or host
         self._free = asyncio.Semaphore(connections)
         self._kept: list[tuple[ClientConnection, float]] = []
         self._session: ssl.SSLSession | None = None
@@ -130,6 +138,11 @@ class HttpClient:
         if self._server_lfdi is not None and verdict.lfdi != self._server_lfdi:
             connection.close()
             raise PeerError(f"the server has LFDI {verdict.lfdi}, expected {self._server_lfdi}", path="certificate")
+        if self._believes is not None and (verdict.lfdi is None or not self._believes(verdict.lfdi)):
+            connection.close()
+            raise PeerError(
+                f"the server has LFDI {verdict.lfdi}, which is not one of those expected", path="certificate"
+            )
         self._session = connection.session
         log.debug("connected", server=self._authority, lfdi=verdict.lfdi, resumed=connection.is_resumed)
         return connection
@@ -137,7 +150,7 @@ class HttpClient:
     async def _connect(self, session: ssl.SSLSession | None) -> ClientConnection:
         try:
             async with asyncio.timeout(self._limits.handshake_s):
-                reader, writer = await self._network.open_tcp(self._host, self._port)
+                reader, writer = await self._network.open_tcp(self._address, self._port)
         except TimeoutError as error:
             raise LinkError(f"{self._authority} did not take a connection in {self._limits.handshake_s} s") from error
         connection = ClientConnection(reader, writer, self._context, self._host, self._limits, session)

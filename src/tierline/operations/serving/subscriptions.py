@@ -1,0 +1,306 @@
+"""Who wants to be told of which change, and which changes concern whom.
+
+Two rules. A notice is written in the transaction of the change it tells of, so none is lost between the two. A change costs
+what it touches: subscriptions are found by what they watch, never by going through all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from tierline.engine.access import Verb
+from tierline.model.errors import Conflict, Forbidden, LinkError, PeerError, Unsupported
+from tierline.model.identity import der_id
+from tierline.model.records import NoticeRecord, NoticeStatus, SubscriptionRecord
+from tierline.operations.serving.access import require, require_der
+from tierline.operations.serving.audit import entry
+from tierline.operations.serving.watching import Watch, Watched, Watching
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from tierline.model.identity import DerId
+    from tierline.model.parties import Principal
+    from tierline.model.records import EndDeviceRecord, Record
+    from tierline.operations.serving.destinations import Destinations
+    from tierline.operations.serving.state import Serving
+
+Locate = Callable[[str], "Watch | None"]
+"""Says what a path names, None when it names nothing that can be subscribed to."""
+
+KEPT_FOR: Final = timedelta(hours=36)
+"""After that long without renewal a subscription is dropped; clients renew every 24 h (CSIP 2.1 P52)."""
+
+PER_DER: Final = 64
+"""How many one EndDevice may hold: itself, its lists, and three for each of 15 programs (CSIP 2.1 P24) with room to spare.
+
+One that stands for others may hold as many again for each of them.
+"""
+
+_LEVELS: Final = frozenset({"+S1", "-S1"})
+"""Schema 1 with or without extensions: notices hold none, so both are served. Source: IEEE 2030.5-2018 5.4."""
+_EXI: Final = 1
+_LIMIT_MOST: Final = 2**32 - 1
+_INSTANT: Final = timedelta(microseconds=1)
+
+
+class TooMany(Conflict):
+    """An EndDevice holds as many subscriptions as it may."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a peer asks for."""
+
+    resource: str
+    """The path of what it wants to be told of, as it wrote it."""
+    notification_uri: str
+    encoding: int = 0
+    """0 XML, 1 EXI."""
+    level: str = "+S1"
+    limit: int = 0
+    """The most list items per notice; 0 asks for notices without a body."""
+    is_conditional: bool = False
+    """Whether only values beyond a threshold are to be told."""
+
+
+class Subscriptions:
+    """The subscriptions of a serving node and the notices that follow from its changes."""
+
+    def __init__(self, serving: Serving, allowed: Destinations, locate: Locate) -> None:
+        """Watch the changes of a node from now on; `recall` takes over what it keeps."""
+        self.news = asyncio.Event()
+        """Set whenever there are notices that were not there before; whoever sends them clears it."""
+        self.newest: dict[str, NoticeRecord] = {}
+        """The last notice that was made for a subscription, whether or not it is durable yet."""
+        self._fresh: dict[str, None] = {}
+        self._serving = serving
+        self._allowed = allowed
+        self._locate = locate
+        self._watching = Watching(serving)
+        self._of: dict[DerId, dict[str, None]] = defaultdict(dict)
+        serving.consequences.append(self.consequence)
+        serving.observers.append(self._observe)
+        self.recall()
+
+    def recall(self) -> None:
+        """Take over all subscriptions that the node keeps, as after a start."""
+        self._watching = Watching(self._serving)
+        self._of.clear()
+        for record in self._serving.subscriptions.values():
+            self._index(record)
+        waiting = sorted(self._serving.notices.values(), key=lambda notice: (notice.next_at, notice.since))
+        self._fresh = dict.fromkeys(notice.subscription_id for notice in waiting)
+        self.news.set()
+
+    def take_fresh(self) -> list[str]:
+        """Give the subscriptions that have a notice since this was asked last, in the order in which they got it."""
+        fresh, self._fresh = list(self._fresh), {}
+        return fresh
+
+    async def subscribe(self, principal: Principal, der: DerId, wish: Wish) -> SubscriptionRecord:
+        """Keep a wish; the same resource and URI again renews what there is: `created_at` is then before `renewed_at`.
+
+        Raises: Forbidden when the principal is not that EndDevice, or the URI leads where notices may not go; PeerError when
+        there is no such resource for it, or the URI is none; Unsupported for conditions, EXI and other levels; TooMany.
+        """
+        require_der(principal, self._serving, Verb.SUBSCRIBE, der)
+        _check(wish)
+        destination = self._allowed.judge(wish.notification_uri)
+        self._located(der, wish.resource)
+        try:
+            await self._allowed.addresses(destination)
+        except LinkError as error:
+            raise PeerError(f"{destination.host} cannot be resolved", path="Subscription/notificationURI") from error
+        async with self._serving.writing:
+            device = require_der(principal, self._serving, Verb.SUBSCRIBE, der)
+            self._located(der, wish.resource)
+            known = self._known(der, wish)
+            return await (self._renew(known, wish) if known else self._create(principal, device, wish))
+
+    async def cancel(self, principal: Principal, subscription_id: str) -> None:
+        """End a subscription at the wish of its EndDevice; what it was still to be told goes with it.
+
+        Raises: Forbidden, also when there is no such subscription.
+        """
+        async with self._serving.writing:
+            record = self._serving.subscriptions.get(subscription_id)
+            if record is None:
+                raise Forbidden(f"{principal.name} has no subscription {subscription_id}")
+            require_der(principal, self._serving, Verb.SUBSCRIBE, record.der_id)
+            await self._end(principal, [record], "unsubscribe", {})
+
+    async def drop(self, principal: Principal, records: Sequence[SubscriptionRecord], why: str) -> None:
+        """End subscriptions on this node's own account; those that ended meanwhile are passed over.
+
+        Raises: Forbidden; LinkError when the store refuses.
+        """
+        require(principal, Verb.CONFIGURE, "subscriptions")
+        async with self._serving.writing:
+            known = [record for record in records if record.subscription_id in self._serving.subscriptions]
+            if known:
+                await self._end(principal, known, "drop", {"why": why})
+
+    def of(self, der: DerId) -> list[SubscriptionRecord]:
+        """Give the subscriptions that stand under an EndDevice, in the order of their hrefs."""
+        return [self._serving.subscriptions[key] for key in sorted(self._of.get(der, ()))]
+
+    def expired(self, now: datetime) -> list[SubscriptionRecord]:
+        """Give those that were not renewed in time."""
+        return [record for record in self._serving.subscriptions.values() if is_expired(record, now)]
+
+    def sees(self, device: EndDeviceRecord, watch: Watch) -> bool:
+        """Tell whether an EndDevice may see what is watched: it is its own, or that of one it stands for."""
+        serving, party = self._serving, device.aggregates
+        match watch.kind:
+            case Watched.END_DEVICES:
+                return True
+            case Watched.END_DEVICE | Watched.ASSIGNMENTS | Watched.PROGRAMS:
+                if watch.der == device.der_id:
+                    return (
+                        party is None or watch.kind is Watched.END_DEVICE
+                    )  # who stands for others is assigned nothing
+                return party is not None and party in serving.standing.parties(watch.der)
+            case _:
+                served = serving.programs.get(watch.program)
+                if served is None:
+                    return False
+                group = served.record.group_id
+                return device.der_id in serving.members_of.get(group, ()) or (
+                    party is not None and serving.standing.is_member(party, group)
+                )
+
+    def consequence(self, put: Sequence[Record], delete: Sequence[Record]) -> Iterable[NoticeRecord]:
+        """Say which subscribers are to be told of a change: one notice each, however much of it there is to tell."""
+        now = self._serving.clock.now()
+        touched = self._watching.touched(put, delete, now)
+        for der in self._watching.leaving(put, delete):
+            touched.update(self._of.get(der, ()))
+        for subscription_id in sorted(touched):
+            record = self._serving.subscriptions.get(subscription_id)
+            if record is not None and not is_expired(record, now):
+                yield self._notice(record, now)
+
+    def _notice(self, record: SubscriptionRecord, now: datetime) -> NoticeRecord:
+        pending = self._serving.notices.get(record.subscription_id)
+        # A notice that waits for its next try goes on waiting: news do not make a dead listener live.
+        notice = NoticeRecord(
+            party=self._serving.party,
+            subscription_id=record.subscription_id,
+            status=NoticeStatus.CHANGED,
+            since=now if pending is None else pending.since,
+            attempts=0 if pending is None else pending.attempts,
+            next_at=now if pending is None else pending.next_at,
+        )
+        self.newest[record.subscription_id] = notice
+        return notice
+
+    def _observe(self, put: Sequence[Record], delete: Sequence[Record]) -> None:
+        for record in put:
+            if isinstance(record, SubscriptionRecord):
+                self._index(record)
+            elif isinstance(record, NoticeRecord):
+                self._fresh[record.subscription_id] = None
+                self.news.set()
+        for record in delete:
+            if isinstance(record, SubscriptionRecord):
+                self._watching.remove(record.subscription_id)
+                self._of[record.der_id].pop(record.subscription_id, None)
+                self.newest.pop(record.subscription_id, None)
+
+    def _index(self, record: SubscriptionRecord) -> None:
+        self._of[record.der_id][record.subscription_id] = None
+        if (watch := self._locate(record.resource)) is not None:
+            self._watching.add(record.subscription_id, record.der_id, watch)
+
+    def _located(self, der: DerId, resource: str) -> Watch:
+        watch = self._locate(resource)
+        if watch is None or not self.sees(self._serving.devices[der], watch):
+            raise PeerError(f"{resource[:100]!r} cannot be subscribed to", path="Subscription/subscribedResource")
+        return watch
+
+    def _known(self, der: DerId, wish: Wish) -> SubscriptionRecord | None:
+        own = (self._serving.subscriptions[key] for key in self._of.get(der, ()))
+        same = (wish.resource, wish.notification_uri)
+        return next((record for record in own if (record.resource, record.notification_uri) == same), None)
+
+    async def _renew(self, known: SubscriptionRecord, wish: Wish) -> SubscriptionRecord:
+        now = max(self._serving.clock.now(), known.created_at + _INSTANT)
+        record = replace(known, encoding=wish.encoding, level=wish.level, limit=wish.limit, renewed_at=now)
+        await self._serving.commit([record])
+        return record
+
+    async def _create(self, principal: Principal, device: EndDeviceRecord, wish: Wish) -> SubscriptionRecord:
+        serving = self._serving
+        stands_for = 0 if device.aggregates is None else len(serving.standing.ders(device.aggregates))
+        most = PER_DER * (1 + stands_for)
+        if len(self._of.get(device.der_id, ())) >= most:
+            raise TooMany(f"device {device.der_id} has {most} subscriptions, which is as many as it may have")
+        now = serving.clock.now()
+        record = SubscriptionRecord(
+            party=serving.party,
+            subscription_id=self._new_id(),
+            der_id=device.der_id,
+            resource=wish.resource,
+            notification_uri=wish.notification_uri,
+            encoding=wish.encoding,
+            level=wish.level,
+            limit=wish.limit,
+            created_at=now,
+            renewed_at=now,
+        )
+        detail = {"resource": wish.resource, "uri": wish.notification_uri, "limit": wish.limit}
+        audit = entry(principal, serving, "subscribe", f"device {device.der_id}", "done", detail)
+        await serving.commit([record, audit])
+        return record
+
+    async def _end(
+        self, principal: Principal, records: Sequence[SubscriptionRecord], verb: str, more: dict[str, object]
+    ) -> None:
+        """End some; the caller holds `serving.writing`."""
+        serving = self._serving
+        detail = {"resources": [record.resource for record in records], **more}
+        what = ", ".join(sorted({f"device {record.der_id}" for record in records}))
+        gone: list[Record] = [*records, *(self._notice_of(record) for record in records)]
+        await serving.commit([entry(principal, serving, verb, what, "done", detail)], gone)
+
+    def _notice_of(self, record: SubscriptionRecord) -> NoticeRecord:
+        """Name the notice of a subscription, whether there is one or not: deleting goes by key."""
+        time = record.created_at
+        return NoticeRecord(
+            party=record.party,
+            subscription_id=record.subscription_id,
+            status=NoticeStatus.CHANGED,
+            since=time,
+            attempts=0,
+            next_at=time,
+        )
+
+    def _new_id(self) -> str:
+        while (drawn := str(der_id(self._serving.random.bits(64)))) in self._serving.subscriptions:
+            pass
+        return drawn
+
+
+def is_expired(record: SubscriptionRecord, now: datetime) -> bool:
+    """Tell whether a subscription was not renewed in time."""
+    return now - record.renewed_at > KEPT_FOR
+
+
+def _check(wish: Wish) -> None:
+    if wish.is_conditional:
+        raise Unsupported("conditions are not supported; subscribe to the resource as a whole")
+    if wish.encoding == _EXI:
+        raise Unsupported("notices are sent as XML, not as EXI; ask for encoding 0")
+    if wish.encoding != 0:
+        raise PeerError(f"there is no encoding {wish.encoding}", path="Subscription/encoding")
+    if wish.level not in _LEVELS:
+        raise Unsupported(f"the level {wish.level[:16]!r} is not spoken here; ask for +S1")
+    if not 0 <= wish.limit <= _LIMIT_MOST:
+        raise PeerError(f"{wish.limit} is no limit", path="Subscription/limit")

@@ -1,0 +1,258 @@
+"""Which subscriptions a change touches: an index of what is watched, and the reading of records against it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from tierline.engine.serving_status import listed_until
+from tierline.model.identity import DerId, GroupId, Mrid
+from tierline.model.records import (
+    ControlRecord,
+    CurveRecord,
+    DefaultRecord,
+    EndDeviceRecord,
+    IdentityRecord,
+    MembershipRecord,
+    ProgramRecord,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from tierline.model.identity import PartyId
+    from tierline.model.records import Record
+    from tierline.operations.serving.state import Serving
+
+
+class Watched(StrEnum):
+    """What a subscription can be to."""
+
+    END_DEVICES = "end_devices"
+    """The list of EndDevices, as the subscriber sees it."""
+    END_DEVICE = "end_device"
+    ASSIGNMENTS = "assignments"
+    """The function set assignments of one EndDevice."""
+    PROGRAMS = "programs"
+    """The programs one EndDevice is assigned to."""
+    PROGRAM = "program"
+    CONTROLS = "controls"
+    """The controls of one program."""
+    DEFAULT = "default"
+
+
+_OF_PROGRAM = (Watched.PROGRAM, Watched.CONTROLS, Watched.DEFAULT)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One thing that is watched."""
+
+    kind: Watched
+    of: str = ""
+    """The DerId or the mRID of the program; empty for the list of EndDevices."""
+
+    @property
+    def der(self) -> DerId:
+        """The EndDevice it is of."""
+        return DerId(self.of)
+
+    @property
+    def program(self) -> Mrid:
+        """The program it is of."""
+        return Mrid(self.of)
+
+
+class _Leavers:
+    """Who leaves which group with one change."""
+
+    def __init__(self, serving: Serving, put: Iterable[Record]) -> None:
+        self._serving = serving
+        self._of_group: dict[str, set[str]] = defaultdict(set)
+        self._answers: dict[tuple[PartyId, GroupId], bool] = {}
+        for record in put:
+            if isinstance(record, MembershipRecord) and record.membership.valid_to is not None:
+                self._of_group[record.membership.group_id].add(record.membership.der_id)
+
+    def leave_others(self, party: PartyId, group: GroupId) -> bool:
+        """Tell whether a party stands for a member of a group that stays in it."""
+        if (party, group) not in self._answers:
+            left, parties = self._of_group[group], self._serving.standing.parties
+            members = self._serving.members_of.get(group, ())
+            self._answers[party, group] = any(member not in left and party in parties(member) for member in members)
+        return self._answers[party, group]
+
+
+class Watching:
+    """The index: by what is watched, then by who watches."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+        self._watchers: dict[Watch, dict[DerId, set[str]]] = {}
+        self._watch_of: dict[str, tuple[Watch, DerId]] = {}
+
+    def add(self, subscription_id: str, watcher: DerId, watch: Watch) -> None:
+        """Take in a subscription; once more changes nothing."""
+        self._watch_of[subscription_id] = watch, watcher
+        self._watchers.setdefault(watch, defaultdict(set))[watcher].add(subscription_id)
+
+    def remove(self, subscription_id: str) -> None:
+        """Take out a subscription."""
+        if subscription_id not in self._watch_of:
+            return
+        watch, watcher = self._watch_of.pop(subscription_id)
+        watchers = self._watchers[watch]
+        watchers[watcher].discard(subscription_id)
+        if not watchers[watcher]:
+            del watchers[watcher]
+        if not watchers:
+            del self._watchers[watch]
+
+    def touched(self, put: Sequence[Record], delete: Sequence[Record], now: datetime) -> set[str]:
+        """Give the subscriptions that a change touches; the state is still that of before."""
+        found: set[str] = set()
+        if not self._watch_of:
+            return found
+        leavers = _Leavers(self._serving, put)
+        for record in put:
+            found.update(self._by_put(record, leavers))
+        for record in delete:
+            found.update(self._by_delete(record, now))
+        return found
+
+    def leaving(self, put: Iterable[Record], delete: Iterable[Record]) -> list[DerId]:
+        """Give the EndDevices that are shut out or taken out by a change: whatever they watch ends."""
+        shut = [record.der_id for record in put if isinstance(record, EndDeviceRecord) and not record.enabled]
+        return shut + [record.der_id for record in delete if isinstance(record, EndDeviceRecord)]
+
+    def _by_put(self, record: Record, leavers: _Leavers) -> Iterator[str]:
+        serving = self._serving
+        match record:
+            case EndDeviceRecord():
+                yield from self._by_device(record)
+            case IdentityRecord():
+                yield from self._all(Watch(Watched.END_DEVICE, record.der_id))
+                yield from self._lists({record.der_id}, serving.standing.parties(record.der_id))
+            case MembershipRecord():
+                yield from self._by_membership(record, leavers)
+            case ProgramRecord() if (
+                record.mrid not in serving.programs or serving.programs[record.mrid].record != record
+            ):
+                yield from self._all(Watch(Watched.PROGRAM, record.mrid))
+                yield from self._members(record.group_id, assignments=True)
+            case ControlRecord() if serving.control(record.mrid) != record:
+                yield from self._all(Watch(Watched.CONTROLS, record.program))
+            case DefaultRecord():
+                yield from self._by_default(record)
+            case CurveRecord() if record.mrid in serving.program_of_curve:
+                # A new one comes with the control or default that refers to it.
+                yield from self._all(Watch(Watched.CONTROLS, record.program))
+                yield from self._all(Watch(Watched.DEFAULT, record.program))
+            case _:
+                pass
+
+    def _by_delete(self, record: Record, now: datetime) -> Iterator[str]:
+        match record:
+            case EndDeviceRecord():
+                yield from self._by_device(record, is_gone=True)
+            case ProgramRecord():
+                for kind in _OF_PROGRAM:
+                    yield from self._all(Watch(kind, record.mrid))
+                yield from self._members(record.group_id, assignments=True)
+            case ControlRecord() if listed_until(record.control) > now:
+                # What has left its list already is only forgotten.
+                yield from self._all(Watch(Watched.CONTROLS, record.program))
+            case DefaultRecord():
+                yield from self._all(Watch(Watched.DEFAULT, record.program))
+                yield from self._by_existence(record.program)
+            case _:
+                pass
+
+    def _by_device(self, record: EndDeviceRecord, *, is_gone: bool = False) -> Iterator[str]:
+        serving, der = self._serving, record.der_id
+        before = serving.devices.get(der)
+        if record == before and not is_gone:
+            return
+        parties = set(serving.standing.parties(der))
+        if record.managed_by is not None:
+            parties.add(record.managed_by)
+        yield from self._all(Watch(Watched.END_DEVICE, der))
+        yield from self._lists({der}, parties)
+        if before is None or (
+            not is_gone and (before.managed_by, before.enabled) == (record.managed_by, record.enabled)
+        ):
+            return
+        for kind in (Watched.ASSIGNMENTS, Watched.PROGRAMS):
+            yield from self._all(Watch(kind, der))
+        for group in serving.groups_of.get(der, ()):
+            yield from self._of_programs(group, {der} | self._peers(parties))
+
+    def _by_membership(self, record: MembershipRecord, leavers: _Leavers) -> Iterator[str]:
+        serving = self._serving
+        der, group = DerId(record.membership.der_id), GroupId(record.membership.group_id)
+        for kind in (Watched.ASSIGNMENTS, Watched.PROGRAMS):
+            yield from self._all(Watch(kind, der))
+        point = self._control_point(group)
+        if point is not None:
+            yield from self._lists(set(), {point})
+        if record.membership.valid_to is None:
+            return
+        losing = {der}
+        for party in serving.standing.parties(der):
+            if not leavers.leave_others(party, group):
+                losing |= self._peers({party})
+        if point is not None:
+            losing |= self._peers({point})
+            yield from self._all(Watch(Watched.END_DEVICE, der))
+        yield from self._of_programs(group, losing)
+
+    def _by_default(self, record: DefaultRecord) -> Iterator[str]:
+        served = self._serving.programs.get(record.program)
+        before = None if served is None else served.default
+        if before == record:
+            return
+        yield from self._all(Watch(Watched.DEFAULT, record.program))
+        if before is None:
+            yield from self._by_existence(record.program)
+
+    def _by_existence(self, program: Mrid) -> Iterator[str]:
+        """Follow that a program has a default from now on, or none: it is linked in the program."""
+        served = self._serving.programs.get(program)
+        yield from self._all(Watch(Watched.PROGRAM, program))
+        if served is not None:
+            yield from self._members(served.record.group_id, assignments=False)
+
+    def _control_point(self, group: GroupId) -> PartyId | None:
+        record = self._serving.groups.get(group)
+        return None if record is None else self._serving.control_points.get(record.group.element or "")
+
+    def _peers(self, parties: Iterable[PartyId]) -> set[DerId]:
+        return {peer for party in parties for peer in self._serving.standing.peers(party)}
+
+    def _all(self, watch: Watch) -> Iterator[str]:
+        for found in self._watchers.get(watch, {}).values():
+            yield from found
+
+    def _by(self, watch: Watch, watchers: Iterable[DerId]) -> Iterator[str]:
+        found = self._watchers.get(watch)
+        if found:
+            for watcher in watchers:
+                yield from found.get(watcher, ())
+
+    def _lists(self, ders: set[DerId], parties: Iterable[PartyId]) -> Iterator[str]:
+        """Find who watches a list of EndDevices that these belong to: themselves, and those who stand for them."""
+        yield from self._by(Watch(Watched.END_DEVICES), ders | self._peers(parties))
+
+    def _members(self, group: GroupId, *, assignments: bool) -> Iterator[str]:
+        for member in self._serving.members_of.get(group, ()):
+            yield from self._all(Watch(Watched.PROGRAMS, member))
+            if assignments:
+                yield from self._all(Watch(Watched.ASSIGNMENTS, member))
+
+    def _of_programs(self, group: GroupId, watchers: Iterable[DerId]) -> Iterator[str]:
+        for mrid in self._serving.programs_of.get(group, ()):
+            for kind in _OF_PROGRAM:
+                yield from self._by(Watch(kind, mrid), watchers)
