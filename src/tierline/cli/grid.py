@@ -64,6 +64,20 @@ def switch(
             for one in found["moves"]
         ]
         wording.table(("service point", "DerId", "leaves", "joins"), rows, none="nobody moves")
+        events = [
+            (
+                one["mrid"],
+                one["group"],
+                one["state"],
+                wording.setpoints(one["setpoints"]),
+                wording.time(one["end"]),
+                one["leave"] or None,
+                one["join"] or None,
+            )
+            for one in found["events"]
+        ]
+        columns = ("event", "group", "state", "commands", "ends", "leave #", "join #")
+        wording.table(columns, events, none="no event is touched")
         many = f"{len(rows)} DERs {'moved' if yes else 'would move'}"
         typer.echo(many if yes else f"{many}; nothing was done, --yes confirms the positions")
 

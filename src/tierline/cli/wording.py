@@ -1,7 +1,7 @@
 """How things are said on a terminal: tables, times, powers."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import typer
@@ -86,6 +86,6 @@ def value(given: object) -> str:
     return number(given) if isinstance(given, int | float) and not isinstance(given, bool) else json.dumps(given)
 
 
-def setpoints(given: dict[str, object]) -> str:
+def setpoints(given: Mapping[str, object]) -> str:
     """Say setpoints as they may be typed."""
     return ", ".join(f"{name}={value(part)}" for name, part in given.items())

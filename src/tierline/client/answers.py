@@ -304,11 +304,25 @@ class Moved(TypedDict):
     joins: list[str]
 
 
+class MovedEvent(TypedDict):
+    """An event that is not over, and how many DERs come out of it or under it."""
+
+    mrid: str
+    group: str
+    state: str
+    setpoints: dict[str, Setpoint]
+    start: str
+    end: str
+    leave: int
+    join: int
+
+
 class Moves(TypedDict):
-    """Who moves between groups."""
+    """Who moves between groups, and which events that touches."""
 
     done: bool
     moves: list[Moved]
+    events: list[MovedEvent]
 
 
 class Feeder(TypedDict):

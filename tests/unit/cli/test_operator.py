@@ -266,7 +266,9 @@ def test_the_grid_is_shown_and_switched(node, node_json, serving):
     assert "two feeders: 6 nodes, 5 lines, 4 DERs" in said
     assert "all switches stand as normal" in said
     assert "sectionaliser" in node("grid", "show", "--switches")
+    node("control", "create", "--feeder", "feeder-2", "--set", "max_lim_w_pct=40", "--for", "15m", "--reason", "x")
     said = node("grid", "switch", "--open", "2", "--close", "3")
+    assert "max_lim_w_pct=40" in said
     assert "1 DERs would move; nothing was done" in said
     assert serving.switches[2]
     said = node("grid", "switch", "--open", "2", "--close", "3", "--yes")

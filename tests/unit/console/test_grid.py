@@ -22,6 +22,22 @@ async def test_a_switching_preview_moves_nobody(api, serving):
     assert not serving.switches[3]
 
 
+async def test_a_switching_preview_shows_which_events_are_left_and_joined(api):
+    for group, value in (("feeder-1", 50), ("feeder-2", 40), ("system", 90)):
+        body = {"group": group, "setpoints": {"max_lim_w_pct": value}, "duration_s": 900}
+        await api.post("/controls", json=body)
+    gone = (
+        await api.post("/controls", json={"group": "feeder-2", "setpoints": {"connect": False}, "duration_s": 60})
+    ).json()
+    await api.post(f"/controls/{gone['control']['mrid']}/cancel", json={})
+    found = (await api.post("/switches/preview", json=TIE)).json()["events"]
+    touched = {one["group"]: (one["leave"], one["join"], one["setpoints"]) for one in found}
+    assert touched == {
+        "feeder-2": (1, 0, {"max_lim_w_pct": 40}),
+        "feeder-1": (0, 1, {"max_lim_w_pct": 50}),
+    }
+
+
 async def test_confirmed_switching_moves_members_and_controls(api):
     await api.post("/controls", json={"group": "feeder-1", "setpoints": {"connect": False}, "duration_s": 900})
     found = (await api.post("/switches", json=TIE)).json()

@@ -419,11 +419,25 @@ class Moved(Shown):
     joins: list[str]
 
 
+class MovedEvent(Shown):
+    """An event that is not over, and how many DERs come out of it or under it."""
+
+    mrid: str
+    group: str
+    state: str
+    setpoints: dict[str, Setpoint]
+    start: datetime
+    end: datetime
+    leave: int
+    join: int
+
+
 class Moves(Shown):
-    """Who moves between groups."""
+    """Who moves between groups, and which events that touches."""
 
     done: bool
     moves: list[Moved]
+    events: list[MovedEvent]
 
 
 class Feeder(Shown):

@@ -16,11 +16,12 @@ from tierline.model.functions import FUNCTIONS
 from tierline.model.identity import sfdi_of
 from tierline.model.points import POINTS
 from tierline.operations.serving.explain import acts_on, seen_at
+from tierline.operations.serving.moved_events import moved_events
 from tierline.operations.serving.programs import program_of
 from tierline.operations.serving.relief import ratings_w
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from tierline.model.control import Control
     from tierline.model.identity import DerId, GroupId
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     )
     from tierline.operations.serving.dispatch import MemberState, Order
     from tierline.operations.serving.explain import Explanation, Issued
+    from tierline.operations.serving.moved_events import MovedEvent
     from tierline.operations.serving.preview import Preview
     from tierline.operations.serving.state import Served, Serving
     from tierline.operations.serving.topology import Move
@@ -256,8 +258,8 @@ class Shows:
             for switch in (() if grid is None else grid.switches)
         ]
 
-    def moves(self, moves: Iterable[Move], *, done: bool) -> models.Moves:
-        """Show who moves."""
+    def moves(self, moves: Sequence[Move], *, done: bool) -> models.Moves:
+        """Show who moves, and which events that touches."""
         shown = [
             models.Moved(
                 der_id=move.der_id,
@@ -267,7 +269,14 @@ class Shows:
             )
             for move in moves
         ]
-        return models.Moves(done=done, moves=shown)
+        return models.Moves(
+            done=done, moves=shown, events=[self._moved_event(event) for event in moved_events(self.serving, moves)]
+        )
+
+    def _moved_event(self, event: MovedEvent) -> models.MovedEvent:
+        control = self._control(event.record)
+        shown = {name: control[name] for name in ("mrid", "group", "state", "setpoints", "start", "end")}
+        return models.MovedEvent(**shown, leave=len(event.leave), join=len(event.join))
 
     def explanation(self, found: Explanation) -> models.Explanation:
         """Show why a DER should do what it does."""
