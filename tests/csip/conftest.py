@@ -1,0 +1,25 @@
+"""Where the bench is found, and the two sides that a row may need."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+def pytest_asyncio_loop_factories(config, item):
+    """Run on the loop of the standard library."""
+    return {"asyncio": asyncio.SelectorEventLoop}
+
+
+@pytest.fixture
+async def der(tmp_path):
+    """A DER client under test; its head-end is opened by the row."""
+    from bench.der import Der
+
+    made = Der(tmp_path)
+    async with asyncio.timeout(60):
+        yield made
+    await made.close()
