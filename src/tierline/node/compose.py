@@ -18,6 +18,8 @@ from tierline.model.parties import Authority, Channel, Principal, Role
 from tierline.model.records import AuditRecord
 from tierline.model.topology import Grid
 from tierline.node.follower import Follower, Self
+from tierline.node.listening import Listening, listening_of
+from tierline.node.notifying import Telling, telling_of
 from tierline.operations.serving.limits import recall
 from tierline.operations.serving.state import Serving
 from tierline.operations.serving.topology import adopt_grid
@@ -124,6 +126,7 @@ class ServingHalf:
     handler: Sep2Server
     http: HttpServer
     listen: Sequence[tuple[str, int]]
+    telling: Telling
 
 
 @dataclass(slots=True, kw_only=True)
@@ -135,6 +138,7 @@ class Node:
     random: Random
     store: Store
     files: RealFiles
+    listening: Listening | None = None
     serving: ServingHalf | None = None
     follower: Follower | None = None
 
@@ -154,6 +158,8 @@ def compose(config: NodeConfig, databases: Databases) -> Node:
     random = random_of(config, len(store.load(AuditRecord)))
     node = Node(config=config, clock=clock, random=random, store=store, files=RealFiles())
     identity = None if config.tls is None else identity_of(config, config.tls)
+    if config.listener is not None and identity is not None:
+        node.listening = listening_of(config, config.listener, identity, clock, store)
     if config.serve is not None and identity is not None:
         node.serving = _serving(config, identity, node)
     if config.south:
@@ -225,12 +231,15 @@ def self_principal(config: NodeConfig) -> Principal:
 
 
 async def prepare(node: Node) -> None:
-    """Load what the serving half keeps and make the groups of its grid.
+    """Load what the serving half keeps and make the groups of its grid; keep what the listener's paths are made from.
 
     Raises: ConfigError; LinkError when the store refuses.
     """
+    if node.listening is not None:
+        await node.listening.keep(node.store)
     if node.serving is not None:
         node.serving.state.load()
+        node.serving.telling.subscriptions.recall()
         recall(node.serving.state)
         await adopt_grid(self_principal(node.config), node.serving.state)
 
@@ -259,7 +268,9 @@ def _serving(config: NodeConfig, identity: Identity, node: Node) -> ServingHalf:
         carriers=[why_not],
     )
     part = config.serve.sep2
-    handler = Sep2Server(state, Views(state, Rates(poll_s=part.poll_rate_s, post_s=part.post_rate_s)))
+    views = Views(state, Rates(poll_s=part.poll_rate_s, post_s=part.post_rate_s))
+    telling = telling_of(config, part.notify, identity, state, views)
+    handler = Sep2Server(state, views)
 
     def authorise(peer: Peer) -> bool:
         return handler.knows(peer.lfdi)
@@ -273,7 +284,7 @@ def _serving(config: NodeConfig, identity: Identity, node: Node) -> ServingHalf:
         network=RealNetwork(),
     )
     listen = [(address.host, address.port) for address in part.listen]
-    return ServingHalf(state=state, handler=handler, http=http, listen=listen)
+    return ServingHalf(state=state, handler=handler, http=http, listen=listen, telling=telling)
 
 
 def _follower(config: NodeConfig, identity: Identity | None, node: Node) -> Follower:

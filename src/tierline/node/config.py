@@ -375,6 +375,8 @@ def _check(config: NodeConfig, text: str, path: Path) -> None:
 def _check_links(config: NodeConfig, refuse: Callable[[tuple[object, ...], str], ConfigError]) -> None:
     if len(config.south) > 1:
         raise refuse(("south", 1), f"{len(config.south)} devices are named; one device per node is supported")
+    if config.listener is not None and config.tls is None:
+        raise refuse(("listener",), "[tls] is missing; IEEE 2030.5 needs certificate, key and anchors")
     if config.north and config.tls is None:
         raise refuse(("north", 0), "[tls] is missing; IEEE 2030.5 needs certificate, key and anchors")
     for number, north in enumerate(config.north):

@@ -16,20 +16,29 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
+from tierline.env import RealNetwork, look_up
 from tierline.model.errors import Forbidden, LinkError, PeerError
+from tierline.model.identity import PartyId
+from tierline.model.parties import Principal, Role
 from tierline.node.waiting import within
+from tierline.operations.serving.destinations import Destination, Destinations
+from tierline.operations.serving.notices import Outbox
+from tierline.operations.serving.subscriptions import Subscriptions
+from tierline.protocols.sep2.notifier import Locator, Notifier, shown_by
+from tierline.protocols.sep2.transport import HttpClient, Limits
+from tierline.security import tls
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from tierline.model.identity import DerId, Lfdi
     from tierline.model.records import NoticeRecord, SubscriptionRecord
-    from tierline.operations.serving.destinations import Destination, Destinations
-    from tierline.operations.serving.notices import Outbox
-    from tierline.operations.serving.subscriptions import Subscriptions
+    from tierline.node.compose import Identity
+    from tierline.node.config import NodeConfig, NotifyPart
+    from tierline.operations.serving.state import Serving
     from tierline.ports import Clock
-    from tierline.protocols.sep2.notifier import Notifier, Told
-    from tierline.protocols.sep2.transport import HttpClient
+    from tierline.protocols.sep2.notifier import Told
+    from tierline.protocols.sep2.views import Views
 
 log = structlog.get_logger(__name__)
 
@@ -103,31 +112,35 @@ class Notifying:
         self._places = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
-        """Send what is due until cancelled.
-
-        Raises: LinkError, in a group, when the store refuses.
-        """
+        """Send what is due until cancelled."""
         self._busy.clear()
         self._subscriptions.recall()
         tidy_at = self._clock.now()
         async with asyncio.TaskGroup() as group:
             while True:
                 self._subscriptions.news.clear()
-                await self._sort_in()
-                if self._clock.now() >= tidy_at:
-                    await self._outbox.tidy()
-                    tidy_at = self._clock.now() + TIDY_EVERY
-                wake_at = tidy_at
-                for listener in [listener for listener in self._queues if listener not in self._busy]:
-                    head = self._head(listener)
-                    if head is None:
-                        continue
-                    if head.at > self._clock.now():
-                        wake_at = min(wake_at, head.at)
-                    else:
-                        self._busy.add(listener)
-                        group.create_task(self._tell(listener))
+                try:
+                    await self._sort_in()
+                    if self._clock.now() >= tidy_at:
+                        await self._outbox.tidy()
+                        tidy_at = self._clock.now() + TIDY_EVERY
+                except LinkError as error:
+                    log.warning("store_refused", what="subscriptions", why=str(error))
+                    await self._clock.sleep(STORE_PAUSE_S)
+                    self._subscriptions.recall()
+                    continue
+                wake_at = min([tidy_at, *self._begin(group)])
                 await within(self._clock, wake_at, self._subscriptions.news.wait())
+
+    def _begin(self, group: asyncio.TaskGroup) -> Iterator[datetime]:
+        """Begin to tell the listeners that are due; gives when the others are."""
+        for listener in [listener for listener in self._queues if listener not in self._busy]:
+            head = self._head(listener)
+            if head is not None and head.at <= self._clock.now():
+                self._busy.add(listener)
+                group.create_task(self._tell(listener))
+            elif head is not None:
+                yield head.at
 
     async def _sort_in(self) -> None:
         """Put new notices behind those their listener is still to be told."""
@@ -293,3 +306,51 @@ class HttpLine:
     async def aclose(self) -> None:
         """Hang up."""
         await self._client.close()
+
+
+LIMITS: Final = Limits(answer_s=15.0, body_s=15.0, write_s=15.0, body_bytes=64 * 1024)
+"""What a listener may take and say: its answer has no body worth reading."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Telling:
+    """What a serving node needs to tell its subscribers."""
+
+    subscriptions: Subscriptions
+    task: Notifying
+
+
+def telling_of(config: NodeConfig, part: NotifyPart, identity: Identity, serving: Serving, views: Views) -> Telling:
+    """Put together what tells the subscribers of a serving node.
+
+    Raises: ConfigError for certificates that cannot be used.
+    """
+    allow = frozenset((address.host, address.port) for address in part.allow)
+    destinations = Destinations(allow, look_up)
+    subscriptions = Subscriptions(serving, destinations, Locator(serving))
+    context = tls.client_context(identity.certificate, identity.key, identity.anchors)
+    principal = Principal(party=PartyId(config.node.party), role=Role.SELF, name=config.node.name)
+
+    def dial(destination: Destination, address: str, may_hear: Callable[[Lfdi], bool]) -> HttpLine:
+        client = HttpClient(
+            host=destination.host,
+            port=destination.port,
+            context=context,
+            trust=identity.trust,
+            clock=serving.clock,
+            network=RealNetwork(),
+            limits=LIMITS,
+            believes=may_hear,
+            address=address,
+        )
+        return HttpLine(client)
+
+    task = Notifying(
+        subscriptions=subscriptions,
+        outbox=Outbox(principal, serving, subscriptions),
+        destinations=destinations,
+        notifier=Notifier(shown_by(views)),
+        dial=dial,
+        clock=serving.clock,
+    )
+    return Telling(subscriptions=subscriptions, task=task)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from tierline.node.compose import Node
     from tierline.node.config import NodeConfig
+    from tierline.node.notifying import Telling
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +76,9 @@ async def _until_stopped(nodes: Sequence[Node], fields: Sequence[Field], console
                 await stack.enter_async_context(node.serving.http)
                 for host, port in node.serving.listen:
                     await node.serving.http.listen(host, port)
+            if node.listening is not None:
+                await stack.enter_async_context(node.listening.http)
+                await node.listening.http.listen(*node.listening.listen)
         await _work(nodes, fields, console, stop)
 
 
@@ -82,6 +86,7 @@ async def _work(nodes: Sequence[Node], fields: Sequence[Field], console: Console
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(field.run()) for field in fields]
         tasks += [group.create_task(node.follower.run()) for node in nodes if node.follower is not None]
+        tasks += [group.create_task(_telling(node, node.serving.telling)) for node in nodes if node.serving is not None]
         tasks += [group.create_task(_tidying(node)) for node in nodes]
         if console is not None:
             tasks += [
@@ -95,6 +100,11 @@ async def _work(nodes: Sequence[Node], fields: Sequence[Field], console: Console
         log.info("stopping")
         for task in [*tasks, waiting]:
             task.cancel()
+
+
+async def _telling(node: Node, telling: Telling) -> None:
+    """Tell those who subscribed, as long as the node runs."""
+    await supervise("notify", telling.task.run, node.clock, node.random, node=node.name)
 
 
 async def _tidying(node: Node) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from tierline.model.records import NoticeStatus
 from tierline.operations.serving.watching import Watch, Watched
 from tierline.protocols.sep2.codec import parse, render
-from tierline.protocols.sep2.hrefs import Href, Place, parse_path
+from tierline.protocols.sep2.hrefs import Href, PageQuery, Place, parse_path
 from tierline.protocols.sep2.resources import Notification, Resource
 from tierline.protocols.sep2.views import short
 
@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     from tierline.model.identity import Mrid
     from tierline.model.records import EndDeviceRecord, NoticeRecord, SubscriptionRecord
     from tierline.operations.serving.state import Serving
+    from tierline.protocols.sep2.views import Views
 
 Show = Callable[[str, int, "EndDeviceRecord", "datetime"], "bytes | None"]
 """Gives the document at a path as an EndDevice sees it now, with so many list items at most; None when it is gone."""
+
+LONGEST_PAGE: Final = 255
+"""Items; as for the limit of a query."""
 
 _WATCHED: Final = {
     Place.END_DEVICE_LIST: Watched.END_DEVICES,
@@ -37,6 +41,16 @@ _WATCHED: Final = {
     Place.DEFAULT_DER_CONTROL: Watched.DEFAULT,
 }
 """What can be subscribed to. Source: CSIP 2.1 P31-P33, P39 and P46-P51."""
+
+
+def shown_by(views: Views) -> Show:
+    """Show what a server shows at a GET, as many items of a list as a page may have at most."""
+
+    def show(path: str, limit: int, device: EndDeviceRecord, now: datetime) -> bytes | None:
+        href = parse_path(path)
+        return None if href is None else views.body(href, PageQuery(limit=min(limit, LONGEST_PAGE)), device, now)
+
+    return show
 
 
 def is_subscribable(place: Place) -> bool:
