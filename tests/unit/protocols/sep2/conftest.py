@@ -332,3 +332,17 @@ def above(bench):
 def brought():
     """What a courier brings back: `brought(404)`."""
     return Brought
+
+
+@functools.cache
+def scripted_fleet():
+    spec = importlib.util.spec_from_file_location("scripted_fleet", Path(__file__).with_name("scripted_fleet.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def fleet():
+    """The module `scripted_fleet`: servers of which a test says what they show."""
+    return scripted_fleet()
