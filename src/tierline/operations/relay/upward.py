@@ -114,6 +114,17 @@ class Upward:
         if info.der_id in relayed.ders:
             relayed.handed_on[handed] = digest
 
+    async def forget_handed_on(self, relayed: Relayed) -> None:
+        """Take it that a server has lost what was handed on to it.
+
+        Raises: LinkError when the store refuses.
+        """
+        if relayed.handed_on:
+            party = self._serving.party
+            gone = [relayed.handed_record(party, handed, digest) for handed, digest in relayed.handed_on.items()]
+            await self._serving.store.commit(delete=gone)
+            relayed.handed_on.clear()
+
     def _channel_of(self, mrid: Mrid) -> ChannelId | None:
         """Give the channel that an event came by, None for one of this node's own."""
         program = self._serving.program_of_control.get(mrid)

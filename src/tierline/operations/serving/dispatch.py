@@ -15,7 +15,7 @@ from tierline.model.records import ControlRecord
 from tierline.operations.serving.access import require
 from tierline.operations.serving.audit import entry
 from tierline.operations.serving.limits import govern
-from tierline.operations.serving.programs import check_carried, check_setpoints, curve_records, new_mrid, program_of
+from tierline.operations.serving.programs import check_carried, check_setpoints, curve_records, new_mrid, own_program_of
 from tierline.operations.serving.wording import worded
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ async def create_control(principal: Principal, serving: Serving, order: Order) -
     check_carried(serving, order.setpoints, order.ramp_time_s)
     async with serving.writing:
         request = govern(principal, serving, order.group_id, order.setpoints)
-        program = program_of(serving, order.group_id).record.mrid
+        program = own_program_of(serving, order.group_id).record.mrid
         setpoints, curves = curve_records(serving, program, order.setpoints)
         control = Control(
             mrid=new_mrid(serving),
@@ -132,6 +132,9 @@ async def cancel_control(
         now = serving.clock.now()
         if record is None:
             raise ConfigError(f"there is no control {mrid}; `tierline control list` shows those there are")
+        channel = serving.programs[record.program].record.channel
+        if channel is not None:
+            raise Conflict(f"control {mrid} is relayed from {channel}; have it cancelled there")
         if record.control.status in {EventStatus.CANCELLED, EventStatus.CANCELLED_RANDOMIZED}:
             raise Conflict(f"control {mrid} is cancelled already")
         if latest_end(record.control) <= now:

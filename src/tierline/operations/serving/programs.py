@@ -76,6 +76,19 @@ def program_of(serving: Serving, group_id: GroupId) -> Served:
     return serving.programs[programs[0]]
 
 
+def own_program_of(serving: Serving, group_id: GroupId) -> Served:
+    """Find the program of a group to change it; one that is relayed is only its server's to change.
+
+    Raises: ConfigError.
+    """
+    served = program_of(serving, group_id)
+    if served.record.channel is not None:
+        raise ConfigError(
+            f"group {group_id!r} is relayed from {served.record.channel} and changes there; name a group of this node"
+        )
+    return served
+
+
 def check_setpoints(setpoints: Setpoints, *, default: bool) -> None:
     """Check that every function exists, may be commanded this way and takes the value given.
 
@@ -144,7 +157,7 @@ async def set_default(principal: Principal, serving: Serving, group_id: GroupId,
     check_carried(serving, setpoints)
     async with serving.writing:
         request = govern(principal, serving, group_id, setpoints)
-        program = program_of(serving, group_id).record
+        program = own_program_of(serving, group_id).record
         numbered, curves = curve_records(serving, program.mrid, setpoints)
         default = DefaultControl(mrid=new_mrid(serving), setpoints=numbered)
         record = DefaultRecord(

@@ -1,0 +1,326 @@
+"""The relay at work: for each channel the walks that go down, and what goes up.
+
+What was mirrored stays when a link is down, so those below go on being served with what was known last; the first walk
+afterwards brings everything in line, in one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from tierline.model.errors import Forbidden, LinkError, PeerError
+from tierline.model.records import EndDeviceRecord, IdentityRecord
+from tierline.node.reporting import next_phase
+from tierline.node.supervise import supervise
+from tierline.node.waiting import within
+from tierline.operations.following.buffer import ReadingBuffer
+from tierline.operations.following.outbox import Outbox, as_response
+from tierline.operations.relay.downward import mirror
+from tierline.operations.relay.enrolling import offered
+from tierline.operations.relay.upward import Upward
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tierline.model.identity import ChannelId, DerId
+    from tierline.model.parties import Principal
+    from tierline.model.programs import FleetMember, FleetSeen
+    from tierline.model.records import BufferedReadingRecord, Record
+    from tierline.operations.relay.relayed import Relayed
+    from tierline.operations.serving.state import Serving
+    from tierline.ports import Clock, FleetNorthbound, Random
+
+log = structlog.get_logger(__name__)
+
+BATCH = 500
+"""Readings in one delivery, as a single DER posts them."""
+
+CLOCK_TOLERANCE_S = 5.0
+"""Beyond it a relay shows intervals that are over, or not yet begun, at the server that made them."""
+
+
+class FleetServer(Protocol):
+    """A north link that stands for many, and the pace its server wants."""
+
+    @property
+    def link(self) -> FleetNorthbound:
+        """The link itself."""
+        ...
+
+    @property
+    def poll_s(self) -> float:
+        """Civil seconds between walks."""
+        ...
+
+    @property
+    def post_s(self) -> float:
+        """Civil seconds between posts of readings."""
+        ...
+
+    @property
+    def woken(self) -> asyncio.Event:
+        """Set when there is news, so that the next walk does not wait."""
+        ...
+
+    async def subscribe(self) -> None:
+        """Ask to be told of changes of what the last walk saw, where the server tells of any.
+
+        Raises: LinkError when that cannot be written down.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayChannel:
+    """One channel of a relay."""
+
+    principal: Principal
+    """The server above, as whoever acts on what is mirrored."""
+    relayed: Relayed
+    server: FleetServer
+
+    @property
+    def id(self) -> ChannelId:
+        """Its name."""
+        return self.relayed.channel
+
+
+class Relaying:
+    """Everything a node relays, over all its channels."""
+
+    def __init__(
+        self,
+        *,
+        serving: Serving,
+        channels: Sequence[RelayChannel],
+        clock: Clock,
+        random: Random,
+        phase_s: float = 0.0,
+        capacity: int | None = None,
+    ) -> None:
+        """Take up what waits on the way up; `capacity` is how many readings may, per channel."""
+        names = [channel.id for channel in channels]
+        self._serving = serving
+        self._clock = clock
+        self._random = random
+        self._phase_s = phase_s
+        self._outbox = Outbox(serving.store, names)
+        self._buffer = (
+            ReadingBuffer(serving.store, serving.party, names)
+            if capacity is None
+            else ReadingBuffer(serving.store, serving.party, names, capacity)
+        )
+        self._links = [_Link(channel) for channel in channels]
+        self._upward = Upward(
+            serving, [channel.relayed for channel in channels], self._outbox, self._buffer, self._wake
+        )
+        serving.observers.append(self._observe)
+
+    @property
+    def unwalked(self) -> list[ChannelId]:
+        """The channels whose server was not heard since the start."""
+        return [link.id for link in self._links if not link.walked.is_set()]
+
+    def waiting_responses(self) -> int:
+        """Count the Responses that no server has acknowledged yet."""
+        return len(self._outbox)
+
+    async def run(self) -> None:
+        """Relay until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for link in self._links:
+                    for name, work in (
+                        ("walk", self._walking),
+                        ("respond", self._responding),
+                        ("inform", self._informing),
+                        ("report", self._reporting),
+                        ("trim", self._trimming),
+                    ):
+                        group.create_task(
+                            supervise(
+                                f"relay_{name}",
+                                partial(work, link),
+                                self._clock,
+                                self._random,
+                                last_pause_s=60.0,
+                                channel=link.id,
+                            )
+                        )
+        finally:
+            for link in self._links:
+                await link.server.link.close()
+
+    def _wake(self, channel: ChannelId) -> None:
+        for link in self._links:
+            if link.id == channel:
+                link.to_post.set()
+                link.to_inform.set()
+
+    def _observe(self, put: Sequence[Record], delete: Sequence[Record]) -> None:
+        """Walk at once when somebody was registered here who is to be registered above too."""
+        del delete
+        if any(isinstance(record, EndDeviceRecord | IdentityRecord) for record in put):
+            for link in self._links:
+                if link.relayed.enrol == "offer":
+                    link.server.woken.set()
+
+    # --- down -------------------------------------------------------------------------------------------------------
+
+    async def _walking(self, link: _Link) -> None:
+        """Walk at the pace the server wants, and whenever it tells of a change."""
+        server = link.server
+        while True:
+            server.woken.clear()
+            await self._walk(link)
+            wake_at = next_phase(self._clock.now(), server.poll_s, self._phase_s)
+            await within(self._clock, wake_at, server.woken.wait())
+
+    async def _walk(self, link: _Link) -> None:
+        try:
+            seen = await link.server.link.walk()
+        except Forbidden:
+            # A server that let us go knows nothing of ours when it takes us back.
+            await self._upward.forget_handed_on(link.relayed)
+            raise
+        if abs(seen.clock_offset_s) > CLOCK_TOLERANCE_S:
+            log.warning("clock_differs", channel=link.id, server_is_ahead_s=seen.clock_offset_s)
+        changes = await mirror(link.principal, self._serving, link.relayed, seen)
+        if changes.commits:
+            log.info(
+                "mirrored",
+                channel=link.id,
+                programs=len(seen.programs),
+                created=changes.created,
+                changed=changes.changed,
+                cancelled=changes.cancelled,
+                moved=len(changes.moved),
+            )
+            link.to_inform.set()
+        if not link.walked.is_set():
+            link.walked.set()
+            log.info("walked", channel=link.id, members=len(seen.members), programs=len(seen.programs))
+        if link.relayed.enrol == "offer":
+            await self._offer(link, seen)
+        await link.server.subscribe()
+
+    async def _offer(self, link: _Link, seen: FleetSeen) -> None:
+        """Register above whom this node serves; what is refused there goes on being served here."""
+        wanted = offered(self._serving)
+        if {member.lfdi for member in wanted} == set(seen.members):
+            return
+        try:
+            await link.server.link.enrol(wanted)
+        except (PeerError, Forbidden) as error:
+            if link.refusal != str(error):
+                link.refusal = str(error)
+                log.warning("not_enrolled", channel=link.id, why=str(error))
+        if link.offered != wanted:
+            # See at once what came of it, but only once: a server may take its time, or refuse.
+            link.offered = wanted
+            link.server.woken.set()
+
+    # --- up ---------------------------------------------------------------------------------------------------------
+
+    async def _responding(self, link: _Link) -> None:
+        """Post Responses, the oldest first; one that is refused for good is struck out and logged."""
+        await link.walked.wait()
+        while True:
+            record = self._outbox.first(link.id)
+            if record is None:
+                link.to_post.clear()
+                await link.to_post.wait()
+                continue
+            try:
+                await link.server.link.respond(as_response(record))
+            except (PeerError, Forbidden) as error:
+                log.warning(
+                    "response_refused", mrid=record.mrid, status=record.status, lfdi=record.lfdi, why=str(error)
+                )
+            await self._outbox.done(record, self._clock.now())
+
+    async def _informing(self, link: _Link) -> None:
+        """Hand on what members say of themselves: when it changed, and again later what was not taken."""
+        await link.walked.wait()
+        while True:
+            link.to_inform.clear()
+            for lfdi, info in self._upward.infos(link.relayed):
+                try:
+                    await link.server.link.put_info(lfdi, info.kind, info.document)
+                except Forbidden as error:
+                    log.warning("info_not_taken", lfdi=lfdi, kind=info.kind, why=str(error))
+                    continue
+                except PeerError as error:
+                    log.warning("info_refused", lfdi=lfdi, kind=info.kind, why=str(error))
+                await self._upward.handed_on(link.relayed, info)
+            again_at = next_phase(self._clock.now(), link.server.post_s, self._phase_s)
+            await within(self._clock, again_at, link.to_inform.wait())
+
+    async def _reporting(self, link: _Link) -> None:
+        """Post the readings that wait, at the pace the server wants."""
+        await link.walked.wait()
+        while True:
+            await self._clock.sleep_until(next_phase(self._clock.now(), link.server.post_s, self._phase_s))
+            await self._report(link)
+
+    async def _report(self, link: _Link) -> None:
+        """Post member by member; whom the server fails for comes last the next time, so that the others go on."""
+        by_member: dict[DerId, list[BufferedReadingRecord]] = {}
+        for record in self._buffer.first(link.id, self._buffer.count(link.id)):
+            by_member.setdefault(record.reading.der_id, []).append(record)
+        for der in sorted(by_member, key=lambda der: der in link.failed):
+            for at in range(0, len(by_member[der]), BATCH):
+                if not await self._report_batch(link, der, by_member[der][at : at + BATCH]):
+                    break
+
+    async def _report_batch(self, link: _Link, der: DerId, batch: list[BufferedReadingRecord]) -> bool:
+        """Post some readings of one member; tells whether the rest of it may follow."""
+        lfdi = link.relayed.lfdi_of(der)
+        try:
+            if lfdi is None:
+                log.info("readings_given_up", der=der, count=len(batch), why="the server does not list it any more")
+            else:
+                await link.server.link.report(lfdi, [record.reading for record in batch])
+        except LinkError:
+            link.failed.add(der)
+            raise
+        except Forbidden as error:
+            log.warning("readings_not_taken", lfdi=lfdi, count=len(batch), why=str(error))
+            return False
+        except PeerError as error:
+            log.warning("readings_refused", lfdi=lfdi, count=len(batch), why=str(error))
+        link.failed.discard(der)
+        await self._buffer.done(link.id, batch)
+        return True
+
+    async def _trimming(self, link: _Link) -> None:
+        """Give up the oldest readings when there are too many, also while nothing can be posted."""
+        while True:
+            given_up = await self._buffer.give_up(link.id)
+            if given_up:
+                log.warning("readings_given_up", channel=link.id, count=given_up, why="too many wait")
+            await self._clock.sleep(link.server.post_s)
+
+
+class _Link:
+    """One channel while it runs."""
+
+    def __init__(self, channel: RelayChannel) -> None:
+        self.id = channel.id
+        self.principal = channel.principal
+        self.relayed = channel.relayed
+        self.server = channel.server
+        self.walked = asyncio.Event()
+        self.to_post = asyncio.Event()
+        self.to_inform = asyncio.Event()
+        self.offered: list[FleetMember] | None = None
+        """Whom this node asked to be registered last."""
+        self.refusal = ""
+        """What the server said against it last."""
+        self.failed: set[DerId] = set()
+        """Those whose readings could not be delivered last."""
