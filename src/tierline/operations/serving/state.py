@@ -151,6 +151,7 @@ class Serving:
     """Told after every change, each once."""
     subscriptions: dict[str, SubscriptionRecord] = field(default_factory=dict)
     """By subscription_id."""
+    subscriptions_of: dict[DerId, dict[str, SubscriptionRecord]] = field(default_factory=lambda: defaultdict(dict))
     notices: dict[str, NoticeRecord] = field(default_factory=dict)
     """Notices still to be sent, by subscription_id."""
     tariffs: dict[Mrid, TariffRecord] = field(default_factory=dict)
@@ -276,6 +277,7 @@ class Serving:
             case ResponseRecord():
                 self.responses[record.mrid][record.der_id, record.status] = record
                 self.responses_of[record.der_id][record.mrid, record.status] = record
+                self.versions["responses"] += 1
             case DerInfoRecord():
                 self.infos[record.der_id, record.kind] = record
                 self.versions[f"device:{record.der_id}"] += 1
@@ -285,6 +287,7 @@ class Serving:
                 self.mirror_of[record.mrid] = record
                 self.mirror_claims[record.mrid] = (record.der_id, record.mup_id)
                 self.versions[f"device:{record.der_id}"] += 1
+                self.versions["mirrors"] += 1
             case ReadingRecord():
                 key = (record.reading.der_id, record.reading.point, int(record.reading.phase))
                 known = self.latest.get(key)
@@ -298,6 +301,7 @@ class Serving:
                 self.tokens[record.name] = record
             case SubscriptionRecord():
                 self.subscriptions[record.subscription_id] = record
+                self.subscriptions_of[record.der_id][record.subscription_id] = record
                 self.versions[f"device:{record.der_id}"] += 1
             case NoticeRecord():
                 self.notices[record.subscription_id] = record
@@ -347,15 +351,18 @@ class Serving:
                 self.mirror_of.pop(record.mrid, None)
                 self.mirror_claims.pop(record.mrid, None)
                 self.versions[f"device:{record.der_id}"] += 1
+                self.versions["mirrors"] += 1
             case ControlRecord():
                 self.programs[record.program].controls.pop(record.mrid, None)
                 self.program_of_control.pop(record.mrid, None)
                 for der_id, status in self.responses.pop(record.mrid, {}):
                     self.responses_of[der_id].pop((record.mrid, status), None)
+                self.versions["responses"] += 1
                 self.versions[f"program:{record.program}"] += 1
             case ResponseRecord():
                 self.responses.get(record.mrid, {}).pop((record.der_id, record.status), None)
                 self.responses_of.get(record.der_id, {}).pop((record.mrid, record.status), None)
+                self.versions["responses"] += 1
             case CurveRecord():
                 self.programs[record.program].curves.pop(record.mrid, None)
                 self.program_of_curve.pop(record.mrid, None)
@@ -373,6 +380,7 @@ class Serving:
                 self.programs_of.pop(GroupId(record.group.id), None)
             case SubscriptionRecord():
                 self.subscriptions.pop(record.subscription_id, None)
+                self.subscriptions_of[record.der_id].pop(record.subscription_id, None)
                 self.versions[f"device:{record.der_id}"] += 1
             case NoticeRecord():
                 self.notices.pop(record.subscription_id, None)

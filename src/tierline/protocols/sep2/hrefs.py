@@ -61,11 +61,15 @@ class Place(StrEnum):
 _NUMBER: Final = "number"
 _ID: Final = "[a-z2-7]{1,13}"
 """Lower-case base32; 13 characters hold 64 bits, as in `model.identity.DerId`."""
+_RESPONSE: Final = "response"
+_RESPONSE_ID: Final = "[a-z2-7]{28}"
+"""Its event and its DER, 13 characters each, and its status."""
 _SMALL_NUMBER: Final = "0|[1-9][0-9]{0,8}"
 _LIMIT_CAP: Final = 255
 _UINT32: Final = 2**32 - 1
 _INT64: Final = 2**63 - 1
 _ID_PATTERN: Final = re.compile(_ID)
+_RESPONSE_ID_PATTERN: Final = re.compile(_RESPONSE_ID)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +99,9 @@ class Href:
                 raise ValueError(f"{self.place.name} takes {wanted or 'no identifiers'}, {field.name} is {value!r}")
             if isinstance(value, int) and not 0 <= value < 10**9:
                 raise ValueError(f"{value} is no number of a resource")
-            if isinstance(value, str) and not _ID_PATTERN.fullmatch(value):
-                raise ValueError(f"{value!r} is no identifier: up to 13 characters of lower-case base32 are needed")
+            pattern = _RESPONSE_ID_PATTERN if field.name == _RESPONSE else _ID_PATTERN
+            if isinstance(value, str) and not pattern.fullmatch(value):
+                raise ValueError(f"{value!r} is no identifier: {pattern.pattern} is needed")
 
     def __str__(self) -> str:
         return self.place.value.format_map({name: getattr(self, name) for name in _names(self.place)})
@@ -118,7 +123,8 @@ def _patterns() -> Mapping[tuple[str, int], tuple[tuple[Place, re.Pattern[str]],
 
 
 def _segment(match: re.Match[str]) -> str:
-    return f"(?P<{match[1]}>{_SMALL_NUMBER if match[1] == _NUMBER else _ID})"
+    kinds = {_NUMBER: _SMALL_NUMBER, _RESPONSE: _RESPONSE_ID}
+    return f"(?P<{match[1]}>{kinds.get(match[1], _ID)})"
 
 
 def _shape(path: str) -> tuple[str, int]:

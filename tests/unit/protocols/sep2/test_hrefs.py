@@ -10,13 +10,14 @@ from tierline.protocols.sep2.hrefs import Href, PageQuery, Place, _names, parse_
 
 IDS = st.integers(0, 2**64 - 1).map(der_id)
 NUMBERS = st.integers(0, 10**9 - 1)
+KINDS = {"number": NUMBERS, "response": st.text("abcdefghijklmnopqrstuvwxyz234567", min_size=28, max_size=28)}
 LONGEST_ID = base64.b32encode(b"\xff" * 8).decode().rstrip("=").lower()
 
 
 @st.composite
 def hrefs(draw):
     place = draw(st.sampled_from(Place))
-    return Href(place=place, **{name: draw(NUMBERS if name == "number" else IDS) for name in _names(place)})
+    return Href(place=place, **{name: draw(KINDS.get(name, IDS)) for name in _names(place)})
 
 
 @given(hrefs())
@@ -32,7 +33,8 @@ def test_any_text_is_a_known_path_exactly_or_none(text):
 
 @pytest.mark.parametrize("place", Place)
 def test_paths_with_their_query_stay_below_64_characters(place):
-    longest = Href(place=place, **{name: 99 if name == "number" else LONGEST_ID for name in _names(place)})
+    longest_of = {"number": 99, "set": "r", "response": "a" * 28}
+    longest = Href(place=place, **{name: longest_of.get(name, LONGEST_ID) for name in _names(place)})
     assert len(f"{longest}?s=99999&l=255") < 64
 
 

@@ -16,6 +16,10 @@ from tierline.protocols.sep2.hrefs import Href, PageQuery, Place
 from tierline.protocols.sep2.lists import in_order
 from tierline.protocols.sep2.resources.objects import List
 from tierline.protocols.sep2.resources.rows import rows_of
+from tierline.protocols.sep2.views import entries, keeping, places, reports
+from tierline.protocols.sep2.views import programs as program_views
+
+RENDERING = (entries, places, reports, program_views)
 
 VOLT_WATT = Curve(
     mrid=Mrid("0" * 32),
@@ -28,14 +32,16 @@ VOLT_WATT = Curve(
 def rendered(monkeypatch):
     """Count what is rendered."""
     counts = Counter()
-    for name in ("render", "render_fragment"):
-        real = getattr(views, name)
+    for module, name in ((module, name) for module in RENDERING for name in ("render", "render_fragment")):
+        real = getattr(module, name, None)
+        if real is None:
+            continue
 
         def count(*args, _real=real, _name=name, **more):
             counts[_name] += 1
             return _real(*args, **more)
 
-        monkeypatch.setattr(views, name, count)
+        monkeypatch.setattr(module, name, count)
     return counts
 
 
@@ -218,7 +224,7 @@ async def test_an_event_that_had_left_its_list_is_back_when_the_clock_is_set_bac
 
 
 async def test_a_full_cache_is_emptied_and_everything_is_still_right(bench, monkeypatch):
-    monkeypatch.setattr(views, "_CACHE_LIMIT", 2)
+    monkeypatch.setattr(keeping, "_LIMIT", 2)
     await fill(bench)
     listed = bench.get(bench.own("/fsa/t/derp?l=255"))
     assert [item.der_control_list_link.all for item in listed.items] == [3, 0, 0]
@@ -364,13 +370,13 @@ def principal(bench, name="pv-1"):
     return Principal(party=bench.state.party, role=Role.DEVICE, name=lfdi, lfdi=lfdi)
 
 
-@pytest.mark.parametrize("path", ["/sdev", "/ntfy", "/rsps/zz", "/rsps/zz/rsp", "/rsps/zz/rsp/a", "/mup/zz"])
+@pytest.mark.parametrize("path", ["/sdev", "/ntfy", "/rsps/zz", "/rsps/zz/rsp", f"/rsps/zz/rsp/{28 * 'a'}", "/mup/zz"])
 async def test_what_is_not_offered_is_not_there(bench, path):
     assert bench.status(path) == 404
 
 
 async def test_places_of_a_device_that_are_not_offered_are_not_there(bench):
-    for rest in ("/fsa/zz", "/fsa/zz/derp", "/der/2", "/der/2/ders", "/lel", "/sub", "/cp"):
+    for rest in ("/fsa/zz", "/fsa/zz/derp", "/der/2", "/der/2/ders", "/lel", "/sub/a", "/cp"):
         assert bench.status(bench.own(rest)) == 404
 
 
