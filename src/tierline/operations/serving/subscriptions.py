@@ -110,7 +110,7 @@ class Subscriptions:
         Raises: Forbidden when the principal is not that EndDevice, or the URI leads where notices may not go; PeerError when
         there is no such resource for it, or the URI is none; Unsupported for conditions, EXI and other levels; TooMany.
         """
-        require_der(principal, self._serving, Verb.SUBSCRIBE, der)
+        self._own(principal, der)
         _check(wish)
         destination = self._allowed.judge(wish.notification_uri)
         self._located(der, wish.resource)
@@ -119,7 +119,7 @@ class Subscriptions:
         except LinkError as error:
             raise PeerError(f"{destination.host} cannot be resolved", path="Subscription/notificationURI") from error
         async with self._serving.writing:
-            device = require_der(principal, self._serving, Verb.SUBSCRIBE, der)
+            device = self._own(principal, der)
             self._located(der, wish.resource)
             known = self._known(der, wish)
             return await (self._renew(known, wish) if known else self._create(principal, device, wish))
@@ -133,7 +133,7 @@ class Subscriptions:
             record = self._serving.subscriptions.get(subscription_id)
             if record is None:
                 raise Forbidden(f"{principal.name} has no subscription {subscription_id}")
-            require_der(principal, self._serving, Verb.SUBSCRIBE, record.der_id)
+            self._own(principal, record.der_id)
             await self._end(principal, [record], "unsubscribe", {})
 
     async def drop(self, principal: Principal, records: Sequence[SubscriptionRecord], why: str) -> None:
@@ -218,6 +218,16 @@ class Subscriptions:
         self._of[record.der_id][record.subscription_id] = None
         if (watch := self._locate(record.resource)) is not None:
             self._watching.add(record.subscription_id, record.der_id, watch)
+
+    def _own(self, principal: Principal, der: DerId) -> EndDeviceRecord:
+        """Give the EndDevice of a peer: it subscribes for itself, also to what it sees of those it stands for.
+
+        Raises: Forbidden.
+        """
+        device = require_der(principal, self._serving, Verb.SUBSCRIBE, der)
+        if self._serving.lfdi_of.get(der) != principal.lfdi:
+            raise Forbidden(f"{principal.name} subscribes under its own EndDevice, not under {der}")
+        return device
 
     def _located(self, der: DerId, resource: str) -> Watch:
         watch = self._locate(resource)

@@ -1,0 +1,335 @@
+"""Subscribers are told over real TLS: past outages of their listener and restarts of the server, and nowhere else."""
+
+import asyncio
+import runpy
+import socket
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tierline.env import RealNetwork
+from tierline.model.control import Setpoints
+from tierline.model.errors import Forbidden
+from tierline.model.identity import ChannelId, PartyId, lfdi_of_certificate
+from tierline.model.parties import Principal, Role
+from tierline.node.compose import Databases, compose, prepare
+from tierline.node.config import parse_config
+from tierline.operations.serving import dispatch, registry
+from tierline.operations.serving.subscriptions import Wish
+from tierline.protocols.sep2.codec import parse
+from tierline.protocols.sep2.hrefs import Href, Place
+from tierline.protocols.sep2.resources import DERControlList, Notification
+from tierline.protocols.sep2.transport import HttpServer, Response
+from tierline.protocols.sep2.views import short
+from tierline.security.keys import load_certificates
+from tierline.security.tls import server_context
+from tierline.security.trust import ChainTrust, MemoryVerdicts
+
+pytestmark = pytest.mark.e2e
+
+_SPINE = runpy.run_path(str(Path(__file__).parent.parent / "spine.py"))
+Spine, OPERATOR = _SPINE["Spine"], _SPINE["OPERATOR"]
+
+
+class Scripted:
+    """A listener that keeps what it is told and answers what it is told to."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.heard = []
+
+    def handle(self, request, now):
+        self.heard.append(request)
+        return self.answers.pop(0) if self.answers else Response(status=204)
+
+
+class Bench:
+    """A utility with one DER that subscribed, and a place for its listener."""
+
+    def __init__(self, folder):
+        self.spine = Spine(folder)
+        self.folder = folder
+        self.lfdi = self.spine.device("gw")
+        self.other_lfdi = self.spine.device("other")
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            self.port = taken.getsockname()[1]
+        self.text = f"""{self.spine.common("utility", 4, "utility")}
+            [identity]
+            pen = 40732
+            [serve.sep2]
+            listen = ["127.0.0.1:0"]
+            [serve.sep2.notify]
+            allow = ["127.0.0.1:{self.port}"]
+            [grid]
+            file = "oberrhein"
+            """
+        self.databases = None
+        self.node = None
+        self.device = None
+
+    async def start(self):
+        """Start the utility over what its store holds."""
+        self.databases = Databases()
+        self.node = compose(parse_config(self.text, self.folder / "utility.toml"), self.databases)
+        await prepare(self.node)
+        state = self.state
+        if not state.devices:
+            await registry.register(OPERATOR, state, [registry.NewDevice(lfdi=self.lfdi, service_point="pv_000")])
+        self.device = registry.device_of(state, self.lfdi)
+
+    @property
+    def state(self):
+        return self.node.serving.state
+
+    @property
+    def group(self):
+        return next(iter(self.state.groups_of[self.device.der_id]))
+
+    @property
+    def controls(self):
+        """The path of the controls of the DER's group."""
+        return str(Href(place=Place.DER_CONTROL_LIST, program=short(self.state.programs_of[self.group][0])))
+
+    async def subscribe(self, resource=None, path="/told", port=None):
+        who = Principal(party=PartyId("utility"), role=Role.DEVICE, name=self.lfdi, lfdi=self.lfdi)
+        wish = Wish(
+            resource=resource or self.controls,
+            notification_uri=f"https://127.0.0.1:{port or self.port}{path}",
+            limit=10,
+        )
+        return await self.node.serving.telling.subscriptions.subscribe(who, self.device.der_id, wish)
+
+    async def limit_feeder(self, percent):
+        order = dispatch.Order(
+            group_id=self.group,
+            setpoints=Setpoints.of({"max_lim_w_pct": Decimal(percent)}),
+            start=self.spine.clock.now() + timedelta(hours=10),
+            duration_s=600,
+        )
+        return await dispatch.create_control(OPERATOR, self.state, order)
+
+    @asynccontextmanager
+    async def telling(self):
+        """Run the task that sends notices."""
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(self.node.serving.telling.task.run())
+            yield
+            task.cancel()
+
+    @asynccontextmanager
+    async def listener(self, handler, *, port=None, name="gw"):
+        """Listen with the certificate of a device."""
+        anchors = [self.spine.root.certificate_der]
+        server = HttpServer(
+            handler=handler,
+            context=server_context(self.folder / f"{name}.pem", self.folder / f"{name}.key", anchors),
+            trust=ChainTrust(tuple(anchors), generation=1, verdicts=MemoryVerdicts(), demo=True),
+            authorise=lambda _: True,
+            clock=self.spine.clock,
+            network=RealNetwork(),
+        )
+        async with server:
+            await server.listen("127.0.0.1", self.port if port is None else port)
+            yield server
+
+    async def settled(self):
+        """Wait until nothing is left to be told."""
+        await self.spine.until(lambda: not self.state.notices, 3600)
+
+    async def close(self):
+        self.databases.close()
+        await self.spine.close()
+
+
+@pytest.fixture
+async def bench(tmp_path):
+    bench = Bench(tmp_path)
+    await bench.start()
+    yield bench
+    await bench.close()
+
+
+async def test_a_subscriber_is_told_with_what_it_would_read(bench):
+    subscription = await bench.subscribe()
+    gateway = Scripted()
+    async with bench.listener(gateway), bench.telling():
+        control = await bench.limit_feeder(50)
+        await bench.settled()
+    (request,) = gateway.heard
+    assert (request.method, request.path) == ("POST", "/told")
+    assert request.headers["content-type"] == "application/sep+xml"
+    assert request.headers["host"] == f"127.0.0.1:{bench.port}"
+    assert request.peer.lfdi == lfdi_of_certificate(load_certificates(bench.folder / "utility.pem")[0])
+    told = parse(request.body, Notification)
+    assert (told.subscribed_resource, told.status) == (bench.controls, 0)
+    assert told.subscription_uri == f"/edev/{bench.device.der_id}/sub/{subscription.subscription_id}"
+    assert isinstance(told.resource, DERControlList)
+    assert [item.mrid for item in told.resource.items] == [control.mrid]
+
+
+async def test_a_notice_waits_for_its_listener_and_for_a_restart_and_arrives_once(bench):
+    await bench.subscribe()
+    async with bench.telling():
+        control = await bench.limit_feeder(50)
+        await bench.spine.until(lambda: any(notice.attempts for notice in bench.state.notices.values()), 3600)
+    bench.databases.close()
+    await bench.start()
+    (waiting,) = bench.state.notices.values()
+    assert waiting.attempts >= 1
+    unavailable, gateway = Scripted(*[Response(status=503)] * 2), Scripted()
+    async with bench.telling():
+        async with bench.listener(unavailable):
+            await bench.spine.until(lambda: len(unavailable.heard) == 2, 3600)
+        assert len(bench.state.notices) == 1
+        async with bench.listener(gateway):
+            await bench.settled()
+            await asyncio.sleep(0.5)  # thirty civil seconds
+    (request,) = gateway.heard
+    assert [item.mrid for item in parse(request.body, Notification).resource.items] == [control.mrid]
+
+
+async def test_what_changes_during_an_outage_is_told_once_and_as_it_is_then(bench):
+    await bench.subscribe()
+    gateway = Scripted()
+    async with bench.telling():
+        await bench.limit_feeder(50)
+        await bench.spine.until(lambda: any(notice.attempts for notice in bench.state.notices.values()), 3600)
+        await bench.limit_feeder(40)
+        await bench.limit_feeder(30)
+        async with bench.listener(gateway):
+            await bench.settled()
+    assert len(gateway.heard) == 1
+    assert parse(gateway.heard[0].body, Notification).resource.all == 3
+
+
+async def test_the_listener_of_a_node_hears_what_its_server_tells(bench):
+    server_lfdi = lfdi_of_certificate(load_certificates(bench.folder / "utility.pem")[0])
+    text = f"""{bench.spine.common("gw", 3, "owner")}
+        [identity]
+        pen = 40732
+        [serve.sep2]
+        listen = ["127.0.0.1:0"]
+        [listener]
+        listen = "127.0.0.1:{bench.port}"
+        uri = "https://127.0.0.1:{bench.port}/up"
+        """
+    heard = []
+    uris = []
+    for _ in range(2):
+        databases = Databases()
+        node = compose(parse_config(text, bench.folder / "gw.toml"), databases)
+        uris.append(node.listening.notices.register(ChannelId("utility"), server_lfdi, heard.append))
+        await prepare(node)
+        if len(uris) == 2:
+            async with node.listening.http as http, bench.telling():
+                await http.listen(*node.listening.listen)
+                await bench.subscribe(path=uris[0].removeprefix(f"https://127.0.0.1:{bench.port}"))
+                await bench.limit_feeder(50)
+                await bench.settled()
+        databases.close()
+    assert uris[0] == uris[1]
+    (notice,) = heard
+    assert (notice.channel, notice.subscribed_resource, notice.status) == ("utility", bench.controls, 0)
+    assert parse(notice.body, DERControlList).all == 1
+
+
+async def test_a_redirection_is_not_followed(bench):
+    await bench.subscribe()
+    connections = []
+
+    class Watched(asyncio.Protocol):
+        def connection_made(self, transport):
+            connections.append(transport)
+            transport.close()
+
+    elsewhere = await RealNetwork().serve(Watched, "127.0.0.1", 0)
+    sending_away = Scripted(
+        *(
+            Response(status=status, headers=(("Location", f"https://127.0.0.1:{elsewhere.port}/x"),))
+            for status in (301, 302, 307, 308)
+        )
+    )
+    async with bench.listener(sending_away), bench.telling():
+        await bench.limit_feeder(50)
+        await bench.settled()
+    elsewhere.close()
+    await elsewhere.wait_closed()
+    assert connections == []
+    assert len(sending_away.heard) == 5
+
+
+async def test_a_listener_with_the_certificate_of_another_is_told_nothing(bench):
+    await registry.register(OPERATOR, bench.state, [registry.NewDevice(lfdi=bench.other_lfdi)])
+    await bench.subscribe()
+    impostor, gateway = Scripted(), Scripted()
+    async with bench.telling():
+        async with bench.listener(impostor, name="other"):
+            await bench.limit_feeder(50)
+            await bench.spine.until(lambda: any(notice.attempts > 1 for notice in bench.state.notices.values()), 3600)
+        async with bench.listener(gateway):
+            await bench.settled()
+    assert impostor.heard == []
+    assert len(gateway.heard) == 1
+
+
+async def test_a_listener_of_one_whom_the_subscriber_stands_for_is_told(bench):
+    party = PartyId("bright-energy")
+    lfdi = bench.spine.device("aggregator")
+    own, _ = await registry.register(
+        OPERATOR,
+        bench.state,
+        [
+            registry.NewDevice(lfdi=lfdi, aggregates=party),
+            registry.NewDevice(lfdi=bench.other_lfdi, service_point="pv_001", managed_by=party),
+        ],
+    )
+    who = Principal(party=party, role=Role.AGGREGATOR, name=lfdi, lfdi=lfdi)
+    wish = Wish(resource="/edev", notification_uri=f"https://127.0.0.1:{bench.port}/told")
+    await bench.node.serving.telling.subscriptions.subscribe(who, own.der_id, wish)
+    front = Scripted()
+    async with bench.listener(front, name="other"), bench.telling():
+        new = registry.NewDevice(lfdi=None, service_point="pv_002", managed_by=party)
+        await registry.register(OPERATOR, bench.state, [new])
+        await bench.settled()
+    (request,) = front.heard
+    told = parse(request.body, Notification)
+    assert (told.subscribed_resource, told.status, told.resource) == ("/edev", 0, None)
+
+
+async def test_a_private_address_that_is_not_allowed_is_refused_at_subscription(bench):
+    with pytest.raises(Forbidden, match="this machine"):
+        await bench.subscribe(port=bench.port % 60000 + 1)
+    assert bench.state.subscriptions == {}
+
+
+async def test_a_listener_that_never_answers_delays_nobody_else(bench):
+    await registry.register(OPERATOR, bench.state, [registry.NewDevice(lfdi=bench.other_lfdi, service_point="pv_000")])
+    silent = []
+
+    class Silent(asyncio.Protocol):
+        def connection_made(self, transport):
+            silent.append(transport)
+
+    hole = await RealNetwork().serve(Silent, "127.0.0.1", bench.port)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    bench.node.serving.telling.subscriptions._allowed._allow |= {("127.0.0.1", port)}
+    await bench.subscribe()
+    other = registry.device_of(bench.state, bench.other_lfdi)
+    who = Principal(party=PartyId("utility"), role=Role.DEVICE, name=bench.other_lfdi, lfdi=bench.other_lfdi)
+    wish = Wish(resource=bench.controls, notification_uri=f"https://127.0.0.1:{port}/told", limit=1)
+    await bench.node.serving.telling.subscriptions.subscribe(who, other.der_id, wish)
+    gateway = Scripted()
+    async with bench.listener(gateway, port=port, name="other"), bench.telling():
+        await bench.limit_feeder(50)
+        await bench.spine.until(lambda: len(gateway.heard) == 1, 600)
+        assert len(bench.state.notices) == 1
+        assert len(silent) == 1
+    silent[0].close()
+    hole.close()
+    await hole.wait_closed()
