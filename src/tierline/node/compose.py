@@ -8,26 +8,26 @@ from datetime import timedelta
 from decimal import Decimal
 from importlib import resources
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from tierline.engine.governor import Cap
 from tierline.env import RealClock, RealFiles, RealNetwork, SeededRandom, SystemRandom
-from tierline.model.errors import ConfigError, PeerError
-from tierline.model.identity import ChannelId, DerId, Lfdi, PartyId, der_id, lfdi_of_certificate, parse_lfdi
+from tierline.model.errors import ConfigError
+from tierline.model.identity import ChannelId, DerId, Lfdi, PartyId, der_id, lfdi_of_certificate
 from tierline.model.parties import Authority, Channel, Principal, Role
 from tierline.model.records import AuditRecord
 from tierline.model.topology import Grid
 from tierline.node.follower import Follower, Self
 from tierline.node.listening import Listening, listening_of
 from tierline.node.notifying import Telling, telling_of
+from tierline.node.relay_links import relaying_of
+from tierline.node.uplink import uplink
 from tierline.operations.serving.limits import recall
 from tierline.operations.serving.state import Serving
 from tierline.operations.serving.topology import adopt_grid
-from tierline.protocols.sep2.follow.walk import Entry
 from tierline.protocols.sep2.mapping.carry import why_not
 from tierline.protocols.sep2.north import Sep2North
 from tierline.protocols.sep2.server import Sep2Server
-from tierline.protocols.sep2.transport import HttpClient, HttpServer
+from tierline.protocols.sep2.transport import HttpServer
 from tierline.protocols.sep2.views import Rates, Views
 from tierline.protocols.sunspec.link import Endpoint, Patience
 from tierline.protocols.sunspec.south import SunSpecDevice
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from tierline.node.config import NodeConfig, NorthPart, TlsPart
+    from tierline.node.config import NodeConfig, NorthPart, Sep2Serve, TlsPart
     from tierline.ports import Clock, Random, Store
     from tierline.protocols.sep2.transport import Peer
 
@@ -140,6 +140,7 @@ class Node:
     files: RealFiles
     listening: Listening | None = None
     serving: ServingHalf | None = None
+    relaying: Relaying | None = None
     follower: Follower | None = None
 
     @property
@@ -162,6 +163,7 @@ def compose(config: NodeConfig, databases: Databases) -> Node:
         node.listening = listening_of(config, config.listener, identity, clock, store)
     if config.serve is not None and identity is not None:
         node.serving = _serving(config, identity, node)
+        node.relaying = relaying_of(config, identity, node, node.serving.state)
     if config.south:
         node.follower = _follower(config, identity, node)
     return node
@@ -211,6 +213,28 @@ def _text(path: str) -> str:
         return RealFiles().read(path).decode()
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+
+
+def control_points_of(part: Sep2Serve, grid: Grid | None) -> dict[str, PartyId]:
+    """Give the elements of the grid that others serve in this node's stead, and who.
+
+    Raises: ConfigError for an element the grid does not have, or one with two parties.
+    """
+    elements: set[str] = set()
+    if grid is not None:
+        elements = {row.id for row in grid.transformers} | {row.id for row in grid.feeders}
+    found: dict[str, PartyId] = {}
+    for point in part.control_point:
+        if point.element not in elements:
+            raise ConfigError(
+                f"[[serve.sep2.control_point]] element: {point.element!r} is no transformer or feeder of the grid of this node"
+            )
+        if point.element in found:
+            raise ConfigError(
+                f"[[serve.sep2.control_point]] element: {point.element!r} is served by two parties; name one"
+            )
+        found[point.element] = PartyId(point.party)
+    return found
 
 
 def identity_of(config: NodeConfig, part: TlsPart) -> Identity:
@@ -267,10 +291,11 @@ def _serving(config: NodeConfig, identity: Identity, node: Node) -> ServingHalf:
         ),
         carriers=[why_not],
     )
+    state.control_points.update(control_points_of(config.serve.sep2, state.grid))
     part = config.serve.sep2
     views = Views(state, Rates(poll_s=part.poll_rate_s, post_s=part.post_rate_s))
     telling = telling_of(config, part.notify, identity, state, views)
-    handler = Sep2Server(state, views)
+    handler = Sep2Server(state, views, telling.subscriptions)
 
     def authorise(peer: Peer) -> bool:
         return handler.knows(peer.lfdi)
@@ -307,6 +332,7 @@ def _follower(config: NodeConfig, identity: Identity | None, node: Node) -> Foll
             rank=north.rank,
         )
         for north in config.north
+        if north.use == "obey"
     )
     if config.north and identity is None:
         raise AssertionError("a node with a north link has certificates by its configuration check")
@@ -317,7 +343,7 @@ def _follower(config: NodeConfig, identity: Identity | None, node: Node) -> Foll
             measure_s=float(south.read_s),
         )
         for north in config.north
-        if identity is not None
+        if identity is not None and north.use == "obey"
     }
     me = Self(
         der_id=own,
@@ -333,46 +359,9 @@ def _follower(config: NodeConfig, identity: Identity | None, node: Node) -> Foll
 
 
 def _north(config: NodeConfig, north: NorthPart, identity: Identity, node: Node) -> Sep2North:
-    host, port, path = _address_of(north.server)
-    try:
-        server_lfdi = None if north.server_lfdi is None else parse_lfdi(north.server_lfdi)
-    except PeerError as error:
-        raise ConfigError(f"[[north]] server_lfdi: {error}") from error
-    courier = HttpClient(
-        host=host,
-        port=port,
-        context=tls.client_context(identity.certificate, identity.key, identity.anchors),
-        trust=identity.trust,
-        clock=node.clock,
-        network=RealNetwork(),
-        server_lfdi=server_lfdi,
-    )
-    entry = Entry(
-        dcap=path,
-        lfdi=identity.lfdi,
-        channel=ChannelId(north.channel),
-        party=PartyId(north.party),
-        server=f"{host}:{port}",
-        server_lfdi=server_lfdi,
-        pin=north.pin,
-    )
+    courier, entry = uplink(north, identity, node.clock)
     pen = 0 if config.identity is None else config.identity.pen
     return Sep2North(courier=courier, entry=entry, clock=node.clock, store=node.store, lfdi=identity.lfdi, pen=pen)
-
-
-def _address_of(server: str) -> tuple[str, int, str]:
-    """Take the address of a server apart: host, port, path."""
-    fault = ConfigError(
-        f"[[north]] server: {server!r} is not https://host:port/path, for example https://192.0.2.1:8443/dcap"
-    )
-    try:
-        at = urlsplit(server)
-        port = at.port
-    except ValueError as error:
-        raise fault from error
-    if at.scheme != "https" or at.hostname is None or at.query or at.fragment:
-        raise fault
-    return at.hostname, port or 443, at.path or "/dcap"
 
 
 def _own_der_id(config: NodeConfig) -> DerId:

@@ -97,6 +97,29 @@ async def test_a_utility_serves_its_grid(configured, databases):
     assert not node.serving.handler.knows("AB" * 20)
 
 
+CONTROL_POINT = """
+[[serve.sep2.control_point]]
+party = "{party}"
+element = "{element}"
+"""
+
+
+async def test_elements_of_the_grid_are_served_by_control_points(configured, databases):
+    elements = {"trafo_114": "west", "feeder-3": "east"}
+    more = "".join(CONTROL_POINT.format(party=party, element=element) for element, party in elements.items())
+    node = compose(configured("utility", UTILITY + more), databases)
+    assert node.serving.state.control_points == elements
+
+
+@pytest.mark.parametrize(
+    ("elements", "says"), [(["moon"], "'moon' is no transformer"), (["feeder-1"] * 2, "by two parties")]
+)
+def test_a_control_point_that_cannot_be_is_named(configured, databases, elements, says):
+    more = "".join(CONTROL_POINT.format(party=f"p{n}", element=element) for n, element in enumerate(elements))
+    with pytest.raises(ConfigError, match=says):
+        compose(configured("utility", UTILITY + more), databases)
+
+
 async def test_a_gateway_follows(configured, databases):
     node = compose(configured("gw", GATEWAY), databases)
     await prepare(node)
