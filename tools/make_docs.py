@@ -22,6 +22,7 @@ from tierline.model.functions import FUNCTIONS, FunctionRow, Kind, Merge, Quanti
 from tierline.model.points import POINTS, Label, PointKind, PointRow, State
 from tierline.model.telemetry import Phase
 from tierline.node import config
+from tierline.scenario import hierarchy, script
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- generated: support -->", "<!-- end -->"
@@ -298,36 +299,46 @@ def mapping_page(found: Mapping[str, Mapping[str, str]]) -> str:
 
 def configuration_page() -> str:
     """Write docs/reference/configuration.md: every table and key of a node's file, from the models that read it."""
-    schema = config.NodeConfig.model_json_schema()
-    meanings = _meanings(Path(config.__file__))
-    parts = [
-        (
-            "A node is one [TOML](https://toml.io) file; examples and advice are in [operating](../operating.md). What is not listed here is "
-            "refused by name. Relative paths count from the folder of the file, `tierline run --check FILE…` checks without "
-            "running, and `--show-config` shows what a file comes to, defaults included."
-        )
-    ]
+    return page(
+        "Configuration",
+        "A node is one [TOML](https://toml.io) file; examples and advice are in [operating](../operating.md). What is not listed here is "
+        "refused by name. Relative paths count from the folder of the file, `tierline run --check FILE…` checks without "
+        "running, and `--show-config` shows what a file comes to, defaults included.",
+        *_file_tables(config.NodeConfig.model_json_schema(), _meanings(Path(config.__file__))),
+    )
+
+
+def scenarios_page() -> str:
+    """Write docs/reference/scenarios.md: every table and key of a scenario file, from the models that read it."""
+    meanings = {**_meanings(Path(script.__file__)), **_meanings(Path(hierarchy.__file__))}
+    return page(
+        "Scenario files",
+        "Every table and key of a scenario's file; what they are for is in [scenarios](../scenarios.md). `hierarchy` may also be the name of "
+        'levels that come with tierline, before all tables: `hierarchy = "five"`.',
+        *_file_tables(script.Script.model_json_schema(), meanings),
+    )
+
+
+def _file_tables(schema: Mapping[str, Any], meanings: Mapping[tuple[str, str], str]) -> Iterator[str]:
+    """Write each table of a TOML file with its keys."""
     for header, name, note in _tables(schema):
         part = schema["$defs"][name]
         needed = part.get("required", ())
-        parts += [
-            f"## `{header}`",
-            f"{part['description']}{note}",
-            table(
-                ("key", "value", "default", "meaning"),
+        yield f"## `{header}`"
+        yield f"{part['description']}{note}"
+        yield table(
+            ("key", "value", "default", "meaning"),
+            (
                 (
-                    (
-                        f"`{key}`",
-                        _value(row, schema),
-                        "**required**" if key in needed else _default(row),
-                        meanings.get((name, key), ""),
-                    )
-                    for key, row in part["properties"].items()
-                    if not _is_table(row)
-                ),
+                    f"`{key}`",
+                    _value(row, schema),
+                    "**required**" if key in needed else _default(row),
+                    meanings.get((name, key), ""),
+                )
+                for key, row in part["properties"].items()
+                if not _is_table(row)
             ),
-        ]
-    return page("Configuration", *parts)
+        )
 
 
 def _tables(schema: Mapping[str, Any], name: str = "", prefix: str = "") -> Iterator[tuple[str, str, str]]:
@@ -357,9 +368,13 @@ def _reference(row: Mapping[str, Any]) -> str:
     return found[0] if found else ""
 
 
+_VALUES = {"Address", "ChannelMode"}
+"""Models that are written as one value."""
+
+
 def _is_table(row: Mapping[str, Any]) -> bool:
     inner = _reference(row) or _reference(row.get("items", {}))
-    return inner.endswith(("Part", "Serve"))
+    return bool(inner) and inner not in _VALUES
 
 
 def _value(row: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
@@ -371,7 +386,8 @@ def _value(row: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     if "enum" in row or "const" in row:
         return " or ".join(f'`"{value}"`' for value in row.get("enum", [row.get("const")]))
     if row["type"] == "object":
-        return f"table of {_value(row['additionalProperties'], schema)} by name"
+        inner = row["additionalProperties"]
+        return f"table of {_value(inner, schema) if isinstance(inner, dict) else 'values'} by name"
     if row["type"] == "array":
         return f"list of {_value(row['items'], schema)}" + (", at least one" if row.get("minItems") else "")
     word = {"path": "path", "date-time": "time with zone"}.get(row.get("format", "")) or {
@@ -440,6 +456,7 @@ def pages() -> dict[Path, str]:
         reference / "defaults.md": defaults_page(),
         reference / "mapping.md": mapping_page(found),
         reference / "configuration.md": configuration_page(),
+        reference / "scenarios.md": scenarios_page(),
         reference / "support.md": page(
             "What works",
             "Functions by protocol, from the mappings of the program. Rule 21 gives phase / number.",

@@ -34,3 +34,14 @@ def run_one(
 ) -> None:
     """Run a scenario."""
     perform(output, name, headless=headless, seed=seed, speed=speed, evidence=evidence, gateways=gateways, state=state)
+
+
+@local_command(app, "new")
+def new_scenario(
+    output: Output, path: Annotated[Path, typer.Argument(help="The file to write, for example mine.toml.")]
+) -> None:
+    """Write a scenario to begin with."""
+    from tierline.scenario.beginning import begin
+
+    begin(path)
+    output.show({"scenario": str(path)}, lambda: typer.echo(f"{path} is written; run it: tierline scenario run {path}"))

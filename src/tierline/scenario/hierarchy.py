@@ -35,6 +35,7 @@ class Substation(_Part):
 
     name: str
     element: str
+    """A transformer or feeder of the grid file."""
 
 
 class Aggregator(_Part):
@@ -49,8 +50,11 @@ class Enrolment(_Part):
     """The shares of each feeder."""
 
     direct_pct: Share = 100.0
+    """With the utility alone."""
     aggregator_pct: Share = 0.0
+    """With an aggregator alone: what the utility asks for reaches them through it."""
     dual_pct: Share = 0.0
+    """With both, over two links."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -63,7 +67,9 @@ class Hierarchy(_Part):
     """The levels of a scenario."""
 
     market: str = ""
+    """The name of the market node, empty for none."""
     utility: str = "utility"
+    """The name of the utility node, empty for none."""
     substation: list[Substation] = []
     aggregator: list[Aggregator] = []
     enrolment: Enrolment = Enrolment()

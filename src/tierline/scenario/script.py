@@ -1,18 +1,6 @@
-"""The script of a scenario: what is done when, as a TOML file says it.
+"""The script of a scenario: what is done when, as a TOML file says it; docs/scenarios.md describes the file.
 
-All times are civil (simulated) minutes after the moment at which every DER has walked once. A scenario file has
-
-- `[scenario]`: `about`, `field` (the plant: a name or a path), `ends_at_min`, and `poll_rate_s` and `read_s` of the fleet;
-- `[hierarchy]`: the levels above the gateways (`tierline.scenario.hierarchy`); one utility when it is absent;
-- `[[control]]`: `at_min` (issued), `starts_in_min`, `lasts_min`, `group` (a group by name or element), `setpoints` in the form of
-  the operator API, and optionally `node`, whose operator issues it (the utility otherwise), and `check`;
-- `[[cut]]`: from `at_min` until `until_min` the uplinks of the first `count` gateways of `group` are black holes, those hosted by the
-  process `sparing` left out; or, with `node` in place of `group` and `count`, the uplinks of that node;
-- `[[kill]]`: at `at_min` the process `process` gets SIGKILL; it is started again `down_s` civil seconds later;
-- `[[switch]]`: at `at_min` switches are closed, then opened, in the field (`close`, `open`: numbers of the grid file); where they stand
-  is read back and confirmed to the utility.
-
-`check` names what an outside judge is to look at.
+All times are civil (simulated) minutes after the moment at which every DER has walked once.
 """
 
 from __future__ import annotations
@@ -20,7 +8,7 @@ from __future__ import annotations
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -28,6 +16,8 @@ from tierline.model.errors import ConfigError
 from tierline.scenario.hierarchy import Hierarchy
 
 Minutes = Annotated[float, Field(ge=0)]
+
+_S = TypeVar("_S", bound=BaseModel)
 
 
 class _Part(BaseModel):
@@ -38,6 +28,7 @@ class Scenario(_Part):
     """The scenario as a whole."""
 
     about: str
+    """What it shows, in a line."""
     field: str
     """The plant: the name of a file that comes with tierline, or a path."""
     ends_at_min: Minutes
@@ -52,14 +43,18 @@ class ControlStep(_Part):
     """A control that the operator issues."""
 
     at_min: Minutes
+    """When it is issued."""
     starts_in_min: Minutes
+    """How long after that it starts."""
     lasts_min: Annotated[float, Field(gt=0)]
     group: str
-    setpoints: dict[str, Any]
-    """Any: the operator API reads them."""
+    """A group of that node, by name or by element of the grid."""
+    setpoints: dict[str, Any]  # Any: the operator API reads them
+    """Values by function, as `tierline control create --set` takes them."""
     node: str = ""
     """Whose operator issues it; the utility's, or that of the highest node there is, when empty."""
     check: str = ""
+    """What an outside judge is to look at."""
 
     @property
     def end_min(self) -> float:
@@ -73,12 +68,15 @@ class CutStep(_Part):
     at_min: Minutes
     until_min: Minutes
     group: str = ""
+    """The group of the utility some of whose gateways are cut."""
     count: Annotated[int, Field(ge=0)] = 0
+    """How many of them, in the order of the grid file."""
     node: str = ""
     """The node that is cut off from those above it, in place of gateways."""
     sparing: str = ""
     """A process whose gateways are not cut."""
     check: str = ""
+    """What an outside judge is to look at."""
 
 
 class KillStep(_Part):
@@ -86,8 +84,11 @@ class KillStep(_Part):
 
     at_min: Minutes
     down_s: Annotated[float, Field(ge=0)]
+    """Civil seconds until it is started again."""
     process: str
+    """A station by its name, `plant`, or `gateways-1` to `gateways-4`."""
     check: str = ""
+    """What an outside judge is to look at."""
 
 
 class SwitchStep(_Part):
@@ -97,7 +98,18 @@ class SwitchStep(_Part):
     close: list[int] = []
     """Closed first, so that nobody is without supply in between."""
     open: list[int] = []
+    """Opened then."""
     check: str = ""
+    """What an outside judge is to look at."""
+
+
+class PartStep(_Part):
+    """Another scenario whose steps are carried out in this one."""
+
+    scenario: str
+    """A scenario that comes with tierline, or the path of a file."""
+    at_min: Minutes = 0.0
+    """What is added to its times."""
 
 
 class Script(_Part):
@@ -105,6 +117,7 @@ class Script(_Part):
 
     scenario: Scenario
     hierarchy: Hierarchy = Hierarchy()
+    part: list[PartStep] = []
     control: list[ControlStep] = []
     cut: list[CutStep] = []
     kill: list[KillStep] = []
@@ -133,24 +146,26 @@ def load_script(name: str) -> tuple[Script, Path]:
 
     Raises: ConfigError naming file and key.
     """
-    own = resources.files("tierline.scenario") / "data" / f"{name}.toml"
-    is_shipped = "/" not in name and "." not in name and own.is_file()
     try:
-        text = own.read_text(encoding="utf-8") if is_shipped else Path(name).read_text(encoding="utf-8")
+        text = _shipped_text(name) or Path(name).read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(
             f"there is no scenario {name!r} ({error.strerror}); give a path or one of {', '.join(shipped())}"
         ) from error
-    return parse_script(text, name), Path(name).parent
+    folder = Path(name).parent
+    return parse_script(text, name, folder), folder
 
 
-def parse_script(text: str, name: str) -> Script:
-    """Read a scenario from the text of its file.
+def parse_script(text: str, name: str, folder: Path = Path()) -> Script:
+    """Read a scenario from the text of its file, with the steps of its parts; these are looked for in its folder.
 
     Raises: ConfigError naming file and key.
     """
     try:
-        return Script.model_validate(tomllib.loads(text))
+        data = tomllib.loads(text)
+        if isinstance(data.get("hierarchy"), str):
+            data["hierarchy"] = _levels(data["hierarchy"], name)
+        script = Script.model_validate(data)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"scenario {name}: not TOML: {error}") from error
     except ValidationError as error:
@@ -158,3 +173,38 @@ def parse_script(text: str, name: str) -> Script:
             f"{'.'.join(map(str, item['loc']))}: {item['msg']}, found {item['input']!r}" for item in error.errors()
         ]
         raise ConfigError(f"scenario {name}: {'; '.join(faults)}") from error
+    for part in script.part:
+        inner, _ = load_script(part.scenario if _shipped_text(part.scenario) else str(folder / part.scenario))
+        if inner.part:
+            raise ConfigError(f"scenario {name}: part {part.scenario!r} has parts itself; name those in its place")
+        script = _joined(script, inner, part.at_min)
+    return script
+
+
+def _levels(levels: str, name: str) -> object:
+    """Read a hierarchy that comes with tierline by its name."""
+    text = _shipped_text(levels)
+    found = tomllib.loads(text).get("hierarchy") if text else None
+    if found is None:
+        raise ConfigError(f"scenario {name}: hierarchy: none that comes with tierline is named {levels!r}")
+    return found
+
+
+def _shipped_text(name: str) -> str:
+    """Read a file that comes with tierline; empty when there is none."""
+    own = resources.files("tierline.scenario") / "data" / f"{name}.toml"
+    is_shipped = "/" not in name and "." not in name and own.is_file()
+    return own.read_text(encoding="utf-8") if is_shipped else ""
+
+
+def _joined(script: Script, inner: Script, at_min: float) -> Script:
+    """Add the steps of a part, each later by a span."""
+
+    def later(step: _S) -> _S:
+        times = {key: getattr(step, key) + at_min for key in ("at_min", "until_min") if hasattr(step, key)}
+        return step.model_copy(update=times)
+
+    kinds = ("control", "cut", "kill", "switch")
+    return script.model_copy(
+        update={kind: [*getattr(script, kind), *map(later, getattr(inner, kind))] for kind in kinds}
+    )

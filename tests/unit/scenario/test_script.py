@@ -1,6 +1,7 @@
 import pytest
 
 from tierline.model.errors import ConfigError
+from tierline.scenario.beginning import begin
 from tierline.scenario.script import load_script, parse_script, shipped
 
 HEAD = '[scenario]\nabout = "x"\nfield = "oberrhein"\nends_at_min = 30\n'
@@ -16,7 +17,7 @@ setpoints = { max_lim_w_pct = 50 }
 
 
 def test_the_demo_is_shipped_and_its_checks_are_named():
-    assert shipped() == ["demo"]
+    assert shipped() == ["circuit", "demo", "loss", "volt_var"]
     script, folder = load_script("demo")
     assert script.checks == ["circuit", "loss", "volt_var"]
     assert script.scenario.field == "oberrhein"
@@ -74,3 +75,50 @@ def test_an_unknown_scenario_is_named_with_those_there_are():
 def test_a_mistake_is_named_with_file_and_key(text, said):
     with pytest.raises(ConfigError, match=f"scenario mine: .*{said}"):
         parse_script(text, "mine")
+
+
+def test_a_part_brings_its_steps_later():
+    script = parse_script(HEAD + '[[part]]\nscenario = "loss"\nat_min = 2\n', "x")
+    alone = load_script("loss")[0]
+    assert [step.at_min for step in script.control] == [alone.control[0].at_min + 2]
+    assert (script.cut[0].at_min, script.cut[0].until_min) == (alone.cut[0].at_min + 2, alone.cut[0].until_min + 2)
+    assert [step.at_min for step in script.kill] == [step.at_min + 2 for step in alone.kill]
+
+
+def test_a_part_of_ones_own_stands_beside_the_file(tmp_path):
+    (tmp_path / "inner.toml").write_text(HEAD + CONTROL)
+    (tmp_path / "outer.toml").write_text(HEAD + '[[part]]\nscenario = "inner.toml"\n')
+    assert len(load_script(str(tmp_path / "outer.toml"))[0].control) == 1
+
+
+def test_a_part_has_no_parts():
+    with pytest.raises(ConfigError, match="part 'demo' has parts itself"):
+        parse_script(HEAD + '[[part]]\nscenario = "demo"\n', "x")
+
+
+def test_the_levels_that_come_with_tierline_are_named():
+    script = parse_script('hierarchy = "five"\n' + HEAD, "x")
+    assert script.hierarchy.names == ["market", "utility", "substation-a", "pool-even", "pool-odd"]
+    with pytest.raises(ConfigError, match="none that comes with tierline is named 'six'"):
+        parse_script('hierarchy = "six"\n' + HEAD, "x")
+
+
+def test_what_one_begins_with_can_be_run(tmp_path):
+    path = tmp_path / "mine.toml"
+    begin(path)
+    assert load_script(str(path))[0].control[0].group == "feeder-1"
+    bare = "\n".join(
+        line.removeprefix("# ") if line.startswith("# ") else line for line in path.read_text().splitlines()[6:]
+    )
+    whole = parse_script('hierarchy = "five"\n' + bare, "mine")
+    assert (len(whole.switch), len(whole.cut), len(whole.kill)) == (1, 1, 1)
+
+
+def test_what_is_there_is_not_overwritten(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("precious")
+    with pytest.raises(ConfigError, match="exists already"):
+        begin(path)
+    with pytest.raises(ConfigError, match="cannot be written"):
+        begin(tmp_path / "none" / "mine.toml")
+    assert path.read_text() == "precious"
