@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tierline.node.config import NodeConfig, NorthPart, Sep2Serve, TlsPart
+    from tierline.node.relaying import Relaying
     from tierline.ports import Clock, Random, Store
     from tierline.protocols.sep2.transport import Peer
 
