@@ -119,7 +119,7 @@ class Follower:
         self._store = store
         self._clock = clock
         self._random = random
-        self._outbox = Outbox(store)
+        self._outbox = Outbox(store, list(servers))
         self._buffer = ReadingBuffer(store, me.party, list(servers))
         self._events: deque[ObeyEvent] = deque()
         self._awake = asyncio.Event()

@@ -18,7 +18,7 @@ from tierline.engine.serving_status import latest_end, served_status
 from tierline.model.control import EventStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from prometheus_client.metrics_core import Metric
 
@@ -41,11 +41,16 @@ class Health:
     """Requests answered by method and status, as the IEEE 2030.5 server counts them."""
     outbox: Callable[[], int] | None = None
     """How many Responses wait to be posted north; None for a node that follows nobody."""
+    unwalked: Callable[[], Sequence[str]] | None = None
+    """The channels it relays from which nothing was read since the start; None for a node that relays nothing."""
 
     @property
     def unready(self) -> dict[str, str]:
         """Say what is not ready and why, by its name; empty when the node does its work."""
-        return {"store": self.serving.trouble} if self.serving.trouble else {}
+        found = {"store": self.serving.trouble} if self.serving.trouble else {}
+        for channel in () if self.unwalked is None else self.unwalked():
+            found[f"relay {channel}"] = "its server was not read since the start; what is shown is as of before"
+        return found
 
     @property
     def is_ready(self) -> bool:

@@ -121,9 +121,8 @@ class Relaying:
         )
         serving.observers.append(self._observe)
 
-    @property
     def unwalked(self) -> list[ChannelId]:
-        """The channels whose server was not heard since the start."""
+        """Give the channels whose server was not read since the start."""
         return [link.id for link in self._links if not link.walked.is_set()]
 
     def waiting_responses(self) -> int:

@@ -55,6 +55,7 @@ async def run_console(node: Node) -> None:
         log.info("operator_token_written", node=node.name, file=str(token_file))
     folder = node.config.folder
     serve_part = node.config.serve
+    upward = [part.waiting_responses for part in (node.follower, node.relaying) if part is not None]
     health = Health(
         name=node.name,
         level=node.config.node.level,
@@ -62,7 +63,8 @@ async def run_console(node: Node) -> None:
         speed=1.0 if node.config.clock is None else node.config.clock.speed,
         poll_s=600 if serve_part is None else serve_part.sep2.poll_rate_s,
         requests=half.handler.requests,
-        outbox=None if node.follower is None else node.follower.waiting_responses,
+        outbox=None if not upward else lambda: sum(waiting() for waiting in upward),
+        unwalked=None if node.relaying is None else node.relaying.unwalked,
     )
     scheme = "http" if part.certificate is None else "https"
 
