@@ -2,7 +2,7 @@
 
 Two rules, as in h11's state machine. Every change of state stands in `TRANSITIONS` and nowhere else, with the Responses it
 brings. And nothing here knows other events: who outranks whom is a relation of two, when it matters is the business of
-`engine.following.schedule`. The sentences E1 to E22 are those of docs/rules.md.
+`engine.following.schedule`. The sentences E1 to E23 are those of docs/rules.md.
 
 All times are times of the server that owns the event.
 """
@@ -41,6 +41,8 @@ class State(StrEnum):
     """It ended before its values were read back: nothing was carried out, so nothing is claimed."""
     LAPSED = "lapsed"
     """It ended while its program was not assigned."""
+    OPTED_OUT = "opted_out"
+    """The owner of the DER refused it."""
 
 
 class Cause(StrEnum):
@@ -60,6 +62,8 @@ class Cause(StrEnum):
     """By an event of another program."""
     DISPLACE = "displace"
     LAPSE = "lapse"
+    OPT_OUT = "opt_out"
+    """By the owner of the DER."""
 
 
 _R = ResponseStatus
@@ -83,6 +87,7 @@ TRANSITIONS: Mapping[State, Mapping[Cause, tuple[State, tuple[ResponseStatus, ..
             Cause.OVERRIDE: (State.SUPERSEDED, (_R.ABORTED_PROGRAM,)),
             Cause.DISPLACE: (State.DISPLACED, (_R.ABORTED_SERVER,)),
             Cause.LAPSE: (State.LAPSED, ()),
+            Cause.OPT_OUT: (State.OPTED_OUT, (_R.USER_OPT_OUT,)),
         },
         State.STARTED: {
             Cause.END: (State.COMPLETED, (_R.COMPLETED,)),
@@ -91,6 +96,7 @@ TRANSITIONS: Mapping[State, Mapping[Cause, tuple[State, tuple[ResponseStatus, ..
             Cause.OVERRIDE: (State.SUPERSEDED, (_R.SUPERSEDED,)),
             Cause.DISPLACE: (State.DISPLACED, (_R.ABORTED_SERVER,)),
             Cause.LAPSE: (State.LAPSED, ()),
+            Cause.OPT_OUT: (State.OPTED_OUT, (_R.USER_OPT_OUT,)),
         },
         State.MISSED: {Cause.WRITTEN: (State.COMPLETED, (_R.STARTED, _R.COMPLETED))},
     }

@@ -7,6 +7,7 @@ steps repeats a step and nothing else. At most one `Persist` and one `Apply` are
 and the newest target follows.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -29,6 +30,9 @@ from tierline.model.records import AppliedRecord, FollowedEventRecord, FollowedP
 
 OWNER = ChannelId("owner")
 """The name under which the owner's standing limits appear in explanations."""
+
+REFUSABLE = frozenset({Authority.AGGREGATOR, Authority.OWNER})
+"""Whose events an owner may refuse unless the configuration says otherwise (E23)."""
 
 _OWNER_RANK = 1 << 30
 
@@ -73,11 +77,18 @@ class DerChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OptOut:
+    """The owner refuses an event (E23); `Obey.why_not_opt_out` says beforehand whether that has an effect."""
+
+    mrid: Mrid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
     """Time has passed."""
 
 
-ObeyEvent = Seen | Persisted | WriteDone | WriteFailed | DerChanged | Tick
+ObeyEvent = Seen | Persisted | WriteDone | WriteFailed | DerChanged | OptOut | Tick
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +118,15 @@ ObeyEffect = Persist | Apply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordChange:
+    """From an instant on another channel is the one of record (A8)."""
+
+    since: datetime
+    """In the time of this node."""
+    channel: ChannelId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ObeyRules:
     """Who one DER is and whom it obeys."""
 
@@ -125,6 +145,10 @@ class ObeyRules:
     """The answer of an event that an event of another program superseded before it started (E18)."""
     owner_limits: Setpoints = field(default_factory=Setpoints)
     """Limits that the owner always keeps in force (A2)."""
+    refusable: frozenset[Authority] = REFUSABLE
+    """Whose events the owner may refuse (E23)."""
+    record: tuple[RecordChange, ...] = ()
+    """When the channel of record changes, in any order (A8)."""
     device_category: int = 0
     """DeviceCategoryType bitmap; 0: unknown."""
 
@@ -136,6 +160,17 @@ class ObeyRules:
             raise ConfigError(
                 f"channels: two of {[c.id for c in self.channels]} have the same rank; each needs its own"
             )
+        self._check_record()
+
+    def _check_record(self) -> None:
+        known = {channel.id for channel in self.channels}
+        for change in self.record:
+            if self.mode is ChannelMode.DUAL:
+                raise ConfigError("record: with two channels in force none is of record; use mode single, or remove it")
+            if change.channel not in known:
+                raise ConfigError(f"record: {change.channel!r} is no channel; use one of {sorted(known)}")
+        if len({change.since for change in self.record}) < len(self.record):
+            raise ConfigError("record: two changes at the same time; give each its own")
 
 
 class Obey:
@@ -149,6 +184,10 @@ class Obey:
             channel.id: Link(channel, Schedule(_schedule_rules(rules, dual or channel.rank == of_record), draw))
             for channel in rules.channels
         }
+        self._changes = deque(sorted(rules.record, key=lambda change: change.since))
+        """Those of the channel of record that are still to come (A8)."""
+        self._is_restored = False
+        """Whether events may be left of a channel that the configuration no longer obeys."""
         self._writer = Writer()
         self._sequence = 0
         self._persisting: int | None = None
@@ -180,6 +219,7 @@ class Obey:
         walks = {record.channel: record for record in programs}
         for name, link in obey._links.items():
             link.restore(kept.get(name, []), walks.get(name))
+        obey._is_restored = True
         return obey
 
     @property
@@ -196,11 +236,27 @@ class Obey:
         """Give the events that are remembered, by channel."""
         return {name: tuple(link.schedule.events.values()) for name, link in self._links.items()}
 
+    def why_not_opt_out(self, mrid: Mrid) -> str:
+        """Say in words why an event cannot be refused; empty when it can (E23)."""
+        known = [link for link in self._links.values() if mrid in link.schedule.events]
+        live = [link for link in known if link.schedule.events[mrid].is_live]
+        if not known:
+            return f"event {mrid} is not known here"
+        if not live:
+            return f"event {mrid} is over: {known[0].schedule.events[mrid].state.value}"
+        if not any(self._may_refuse(link) for link in live):
+            channel = live[0].channel
+            return (
+                f"event {mrid} is of channel {channel.id}, and the {channel.authority.name.lower()} may not be refused"
+            )
+        return ""
+
     def handle(self, event: ObeyEvent, now: datetime) -> tuple[ObeyEffect, ...]:
         """Take in what happened and say what to do, in this order.
 
         Raises: KeyError for a walk of a channel that is not obeyed.
         """
+        self._change_record(now)
         match event:
             case Seen():
                 self._is_stale |= self._links[event.walk.channel].see(event.walk, now)
@@ -213,6 +269,8 @@ class Obey:
                 self._writer.failed(event.sequence, now)
             case DerChanged():
                 self._change(event)
+            case OptOut():
+                self._opt_out(event.mrid, now)
             case Tick():
                 pass
             case _:
@@ -224,7 +282,8 @@ class Obey:
     def wake_at(self) -> datetime | None:
         """Say when to hand in a Tick at the latest; None when only something else can change anything."""
         retry_at = self._writer.retry_at if self._persisting is None else None
-        return min((time for time in (self._boundary, retry_at) if time is not None), default=None)
+        change_at = self._changes[0].since if self._changes else None
+        return min((time for time in (self._boundary, retry_at, change_at) if time is not None), default=None)
 
     def _change(self, event: DerChanged) -> None:
         supported, carries_ramp_time = event.supported, event.carries_ramp_time
@@ -235,6 +294,30 @@ class Obey:
             link.schedule.rules = replace(link.schedule.rules, supported=supported, carries_ramp_time=carries_ramp_time)
         self._writer.forget()
         self._is_stale = True
+
+    def _may_refuse(self, link: Link) -> bool:
+        return link.channel.authority in self._rules.refusable
+
+    def _opt_out(self, mrid: Mrid, now: datetime) -> None:
+        for link in filter(self._may_refuse, self._links.values()):
+            self._is_stale |= link.schedule.opt_out(mrid, link.time(now))
+
+    def _change_record(self, now: datetime) -> None:
+        """Carry out the changes of the channel of record that are due, each at its instant (A8)."""
+        while self._changes and self._changes[0].since <= now:
+            change = self._changes.popleft()
+            for name, link in self._links.items():
+                link.schedule.rules = replace(link.schedule.rules, of_record=name == change.channel)
+                self._hand_over(link, change.since)
+        if self._is_restored:
+            self._is_restored = False
+            for link in self._links.values():
+                self._hand_over(link, now)
+
+    def _hand_over(self, link: Link, at: datetime) -> None:
+        self._is_stale = True
+        if not link.schedule.rules.of_record:
+            link.schedule.hand_over(link.time(at))
 
     def _go_on(self, now: datetime) -> tuple[ObeyEffect, ...]:
         for link in self._links.values():

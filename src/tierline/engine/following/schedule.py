@@ -128,6 +128,23 @@ class Schedule:
         """End an event of which another channel won all it commands (A3)."""
         self._move(self.events[mrid], Cause.DISPLACE)
 
+    def opt_out(self, mrid: Mrid, now: datetime) -> bool:
+        """End an event because the owner of the DER refuses it (E23); says whether there was one to end."""
+        self._catch_up(now)
+        event = self.events.get(mrid)
+        if event is None or not event.is_live:
+            return False
+        self._move(event, Cause.OPT_OUT)
+        self._settle(now)
+        return True
+
+    def hand_over(self, now: datetime) -> None:
+        """End what was known before another channel became the one of record (A8)."""
+        self._catch_up(now)
+        for event in list(self.events.values()):
+            if event.is_live and event.known_at < now:
+                self._move(event, Cause.DISPLACE)
+
     def drain(self) -> tuple[tuple[EventState, ...], tuple[tuple[Mrid, ResponseStatus], ...], tuple[EventState, ...]]:
         """Give the events that changed, the Responses due and the events forgotten, since the last call."""
         changed = tuple(self.events[mrid] for mrid in self._changed)
@@ -211,6 +228,13 @@ class Schedule:
             self._settle(due)
             self._time = due
             due = self.next_boundary()
+
+    def _catch_up(self, now: datetime) -> None:
+        """Settle every boundary up to now; a moment that is past already was settled when it came."""
+        if self._time is None or self._time <= now:
+            self._pass_instants(now)
+            self._settle(now)
+            self._time = now
 
     def _boundaries(self) -> Iterator[datetime]:
         for event in self.events.values():
