@@ -24,7 +24,7 @@ from tierline.node.waiting import within
 from tierline.operations.serving.destinations import Destination, Destinations
 from tierline.operations.serving.notices import Outbox
 from tierline.operations.serving.subscriptions import Subscriptions
-from tierline.protocols.sep2.notifier import Locator, Notifier, shown_by
+from tierline.protocols.sep2.notifier import Locator, Notifier
 from tierline.protocols.sep2.transport import HttpClient, Limits
 from tierline.security import tls
 
@@ -349,7 +349,7 @@ def telling_of(config: NodeConfig, part: NotifyPart, identity: Identity, serving
         subscriptions=subscriptions,
         outbox=Outbox(principal, serving, subscriptions),
         destinations=destinations,
-        notifier=Notifier(shown_by(views)),
+        notifier=Notifier(views.resource),
         dial=dial,
         clock=serving.clock,
     )

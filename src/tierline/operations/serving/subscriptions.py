@@ -7,7 +7,6 @@ what it touches: subscriptions are found by what they watch, never by going thro
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -84,7 +83,6 @@ class Subscriptions:
         self._allowed = allowed
         self._locate = locate
         self._watching = Watching(serving)
-        self._of: dict[DerId, dict[str, None]] = defaultdict(dict)
         serving.consequences.append(self.consequence)
         serving.observers.append(self._observe)
         self.recall()
@@ -92,7 +90,6 @@ class Subscriptions:
     def recall(self) -> None:
         """Take over all subscriptions that the node keeps, as after a start."""
         self._watching = Watching(self._serving)
-        self._of.clear()
         for record in self._serving.subscriptions.values():
             self._index(record)
         waiting = sorted(self._serving.notices.values(), key=lambda notice: (notice.next_at, notice.since))
@@ -118,6 +115,9 @@ class Subscriptions:
             await self._allowed.addresses(destination)
         except LinkError as error:
             raise PeerError(f"{destination.host} cannot be resolved", path="Subscription/notificationURI") from error
+        # A renewal changes nothing for anybody else, so it does not wait for other writers.
+        if (known := self._known(der, wish)) is not None:
+            return await self._renew(known, wish)
         async with self._serving.writing:
             device = self._own(principal, der)
             self._located(der, wish.resource)
@@ -149,7 +149,8 @@ class Subscriptions:
 
     def of(self, der: DerId) -> list[SubscriptionRecord]:
         """Give the subscriptions that stand under an EndDevice, in the order of their hrefs."""
-        return [self._serving.subscriptions[key] for key in sorted(self._of.get(der, ()))]
+        own = self._serving.subscriptions_of.get(der, {})
+        return [own[key] for key in sorted(own)]
 
     def expired(self, now: datetime) -> list[SubscriptionRecord]:
         """Give those that were not renewed in time."""
@@ -181,7 +182,7 @@ class Subscriptions:
         now = self._serving.clock.now()
         touched = self._watching.touched(put, delete, now)
         for der in self._watching.leaving(put, delete):
-            touched.update(self._of.get(der, ()))
+            touched.update(self._serving.subscriptions_of.get(der, ()))
         for subscription_id in sorted(touched):
             record = self._serving.subscriptions.get(subscription_id)
             if record is not None and not is_expired(record, now):
@@ -211,11 +212,9 @@ class Subscriptions:
         for record in delete:
             if isinstance(record, SubscriptionRecord):
                 self._watching.remove(record.subscription_id)
-                self._of[record.der_id].pop(record.subscription_id, None)
                 self.newest.pop(record.subscription_id, None)
 
     def _index(self, record: SubscriptionRecord) -> None:
-        self._of[record.der_id][record.subscription_id] = None
         if (watch := self._locate(record.resource)) is not None:
             self._watching.add(record.subscription_id, record.der_id, watch)
 
@@ -236,9 +235,11 @@ class Subscriptions:
         return watch
 
     def _known(self, der: DerId, wish: Wish) -> SubscriptionRecord | None:
-        own = (self._serving.subscriptions[key] for key in self._of.get(der, ()))
+        watch = self._locate(wish.resource)
+        own = () if watch is None else self._watching.of(watch, der)
         same = (wish.resource, wish.notification_uri)
-        return next((record for record in own if (record.resource, record.notification_uri) == same), None)
+        records = (self._serving.subscriptions[key] for key in own)
+        return next((record for record in records if (record.resource, record.notification_uri) == same), None)
 
     async def _renew(self, known: SubscriptionRecord, wish: Wish) -> SubscriptionRecord:
         now = max(self._serving.clock.now(), known.created_at + _INSTANT)
@@ -250,7 +251,7 @@ class Subscriptions:
         serving = self._serving
         stands_for = 0 if device.aggregates is None else len(serving.standing.ders(device.aggregates))
         most = PER_DER * (1 + stands_for)
-        if len(self._of.get(device.der_id, ())) >= most:
+        if len(serving.subscriptions_of.get(device.der_id, ())) >= most:
             raise TooMany(f"device {device.der_id} has {most} subscriptions, which is as many as it may have")
         now = serving.clock.now()
         record = SubscriptionRecord(

@@ -111,6 +111,10 @@ class Watching:
         if not watchers:
             del self._watchers[watch]
 
+    def of(self, watch: Watch, watcher: DerId) -> frozenset[str]:
+        """Give the subscriptions of one EndDevice to one thing."""
+        return frozenset(self._watchers.get(watch, {}).get(watcher, ()))
+
     def touched(self, put: Sequence[Record], delete: Sequence[Record], now: datetime) -> set[str]:
         """Give the subscriptions that a change touches; the state is still that of before."""
         found: set[str] = set()

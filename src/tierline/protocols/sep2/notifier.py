@@ -13,23 +13,18 @@ from typing import TYPE_CHECKING, Final
 from tierline.model.records import NoticeStatus
 from tierline.operations.serving.watching import Watch, Watched
 from tierline.protocols.sep2.codec import parse, render
-from tierline.protocols.sep2.hrefs import Href, PageQuery, Place, parse_path
+from tierline.protocols.sep2.hrefs import Href, Place, parse_path
 from tierline.protocols.sep2.resources import Notification, Resource
-from tierline.protocols.sep2.views import short
+from tierline.protocols.sep2.views.names import Index
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from tierline.model.identity import Mrid
     from tierline.model.records import EndDeviceRecord, NoticeRecord, SubscriptionRecord
     from tierline.operations.serving.state import Serving
-    from tierline.protocols.sep2.views import Views
 
 Show = Callable[[str, int, "EndDeviceRecord", "datetime"], "bytes | None"]
 """Gives the document at a path as an EndDevice sees it now, with so many list items at most; None when it is gone."""
-
-LONGEST_PAGE: Final = 255
-"""Items; as for the limit of a query."""
 
 _WATCHED: Final = {
     Place.END_DEVICE_LIST: Watched.END_DEVICES,
@@ -43,16 +38,6 @@ _WATCHED: Final = {
 """What can be subscribed to. Source: CSIP 2.1 P31-P33, P39 and P46-P51."""
 
 
-def shown_by(views: Views) -> Show:
-    """Show what a server shows at a GET, as many items of a list as a page may have at most."""
-
-    def show(path: str, limit: int, device: EndDeviceRecord, now: datetime) -> bytes | None:
-        href = parse_path(path)
-        return None if href is None else views.body(href, PageQuery(limit=min(limit, LONGEST_PAGE)), device, now)
-
-    return show
-
-
 def is_subscribable(place: Place) -> bool:
     """Tell whether changes of what is at a place can be told."""
     return place in _WATCHED
@@ -62,9 +47,7 @@ class Locator:
     """Says what the paths of a serving node stand for."""
 
     def __init__(self, serving: Serving) -> None:
-        self._serving = serving
-        self._programs: dict[str, Mrid] = {}
-        self._made_for: tuple[int, Mrid | None] = (0, None)
+        self._programs = Index(serving.programs)
 
     def __call__(self, path: str) -> Watch | None:
         """Find what a path names; None when it names nothing that can be subscribed to."""
@@ -73,18 +56,9 @@ class Locator:
         if href is None or kind is None:
             return None
         if href.program is not None:
-            mrid = self._program(href.program)
+            mrid = self._programs.find(href.program)
             return None if mrid is None else Watch(kind, mrid)
         return Watch(kind, href.der or "")
-
-    def _program(self, wanted: str) -> Mrid | None:
-        known = self._serving.programs
-        # What is added comes last and what is removed makes it shorter, so these two tell every change.
-        state = (len(known), next(reversed(known), None))
-        if state != self._made_for:
-            self._made_for = state
-            self._programs = {short(mrid): mrid for mrid in known}
-        return self._programs.get(wanted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
