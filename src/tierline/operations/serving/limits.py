@@ -25,16 +25,19 @@ def govern(principal: Principal, serving: Serving, group_id: GroupId, setpoints:
 
     Raises: Forbidden naming the cap and how much is left to say.
     """
-    now = serving.clock.now()
     members = serving.members_of.get(group_id, set())
     by_point = ratings_w(serving)
     ratings = [by_point.get(serving.devices[der_id].service_point, Decimal(0)) for der_id in members]
-    request = Request(
-        principal=principal.name,
-        at=now,
-        power_w=relief_w(setpoints, ratings) or Decimal(0),
-        devices=frozenset(members),
-    )
+    return allow(principal, serving, relief_w(setpoints, ratings) or Decimal(0), frozenset(members))
+
+
+def allow(principal: Principal, serving: Serving, power_w: Decimal, devices: frozenset[DerId]) -> Request:
+    """Hold an amount of power and the DERs it is to be moved at against the node's caps; as `govern` otherwise.
+
+    Raises: Forbidden naming the cap and how much is left to say.
+    """
+    now = serving.clock.now()
+    request = Request(principal=principal.name, at=now, power_w=power_w, devices=devices)
     since = now - horizon(serving.budget)
     serving.granted[:] = [past for past in serving.granted if past.at > since]
     verdict = check(serving.budget, serving.granted, request)

@@ -38,6 +38,11 @@ PRIMACY = {
 }
 """The more local, the stronger; all in the user-defined range 65..191 of PrimacyType (IEEE 2030.5-2018)."""
 
+DERIVED = "fleet"
+"""Description of the programs that hold what is derived from the controls of a level above; people use others."""
+DERIVED_PRIMACY = 150
+"""What the operator of this node says to any of its groups is stronger."""
+
 
 def new_mrid(serving: Serving) -> Mrid:
     """Draw an mRID that this node has not given yet; seeded randomness begins anew with every start."""
@@ -53,6 +58,18 @@ def _is_given(serving: Serving, drawn: Mrid) -> bool:
     return any(served.default.default.mrid == drawn for served in serving.programs.values() if served.default)
 
 
+def derived_program(serving: Serving, group_id: GroupId) -> ProgramRecord:
+    """Make the record of a further program of a group, for what is derived from the controls of a level above."""
+    return ProgramRecord(
+        party=serving.party,
+        mrid=new_mrid(serving),
+        group_id=group_id,
+        primacy=DERIVED_PRIMACY,
+        description=DERIVED,
+        created_at=serving.clock.now(),
+    )
+
+
 def new_program(serving: Serving, group: Group) -> ProgramRecord:
     """Make the record of a group's program; the description names the tier, never the place."""
     return ProgramRecord(
@@ -66,14 +83,15 @@ def new_program(serving: Serving, group: Group) -> ProgramRecord:
 
 
 def program_of(serving: Serving, group_id: GroupId) -> Served:
-    """Find the program of a group.
+    """Find the program of a group that people use.
 
     Raises: ConfigError when there is no such group.
     """
     programs = serving.programs_of.get(group_id)
     if not programs:
         raise ConfigError(f"there is no group {group_id!r}; `tierline group list` shows those there are")
-    return serving.programs[programs[0]]
+    found = [serving.programs[mrid] for mrid in programs]
+    return next((served for served in found if served.record.description != DERIVED), found[0])
 
 
 def own_program_of(serving: Serving, group_id: GroupId) -> Served:
