@@ -2,7 +2,7 @@ import pytest
 
 from tierline.engine.access import Verb
 from tierline.model.errors import Forbidden
-from tierline.model.identity import DerId, PartyId
+from tierline.model.identity import DerId, Lfdi, PartyId
 from tierline.model.parties import Principal, Role
 from tierline.operations.serving import registry
 from tierline.operations.serving.access import require, require_der
@@ -47,6 +47,15 @@ async def test_an_aggregator_stands_for_those_it_manages(serving, der, operator)
     assert require_der(pooler, serving, Verb.REPORT, managed.der_id) == managed
     with pytest.raises(Forbidden):
         require_der(pooler, serving, Verb.REPORT, der("pv-1").der_id)
+
+
+async def test_an_aggregator_stands_for_its_own_entry_by_its_certificate(serving, operator):
+    lfdi = Lfdi("AA" * 20)
+    (own,) = await registry.register(operator, serving, [registry.NewDevice(lfdi=lfdi, aggregates=PartyId("pooler"))])
+    assert require_der(who(Role.AGGREGATOR, party="pooler", lfdi=lfdi), serving, Verb.SUBSCRIBE, own.der_id) == own
+    for other in (who(Role.AGGREGATOR, party="pooler", lfdi=Lfdi("AB" * 20)), who(Role.AGGREGATOR, party="pooler")):
+        with pytest.raises(Forbidden):
+            require_der(other, serving, Verb.SUBSCRIBE, own.der_id)
 
 
 def test_an_operator_reports_for_no_device(serving, der, operator):

@@ -44,6 +44,9 @@ async def test_a_pin_is_drawn_where_none_is_given(serving, operator):
         (NewDevice(lfdi=NEW, pin=-1), ConfigError, "a PIN has six digits"),
         (NewDevice(lfdi=Lfdi("01" * 20)), Conflict, "is registered already"),
         (NewDevice(lfdi=Lfdi("01" * 5 + "FF" * 15)), Conflict, f"has the SFDI {sfdi_of(Lfdi('01' * 20))}"),
+        (NewDevice(lfdi=None, aggregates="p"), ConfigError, "stands for others and is no DER"),
+        (NewDevice(lfdi=NEW, aggregates="p", managed_by="q"), ConfigError, "stands for others and is no DER"),
+        (NewDevice(lfdi=NEW, aggregates="p", service_point="pv-1"), ConfigError, "stands for others and is no DER"),
     ],
 )
 async def test_what_cannot_be_enrolled_is_named_and_nothing_of_its_call_is_kept(serving, operator, device, error, what):
@@ -56,6 +59,25 @@ async def test_what_cannot_be_enrolled_is_named_and_nothing_of_its_call_is_kept(
 async def test_one_certificate_cannot_be_enrolled_twice_in_one_call(serving, operator):
     with pytest.raises(Conflict, match="registered already"):
         await registry.register(operator, serving, [NewDevice(lfdi=NEW), NewDevice(lfdi=NEW)])
+
+
+async def test_two_certificates_with_one_sfdi_cannot_be_enrolled_in_one_call(serving, operator):
+    with pytest.raises(Conflict, match="has the SFDI"):
+        await registry.register(operator, serving, [NewDevice(lfdi=NEW), NewDevice(lfdi=Lfdi(NEW[:10] + "0" * 30))])
+
+
+async def test_a_certificate_that_was_replaced_is_never_free(serving, operator, der):
+    old = serving.identities[serving.lfdi_of[der("pv-1").der_id]]
+    await serving.commit([replace(old, lfdi=NEW), replace(old, valid_to=serving.clock.now())])
+    await registry.enable(operator, serving, der("pv-1").der_id, enabled=False)
+    with pytest.raises(Conflict, match="registered already"):
+        await registry.register(operator, serving, [NewDevice(lfdi=old.lfdi)])
+
+
+async def test_the_entry_of_a_party_is_in_no_group(serving, operator):
+    (entry,) = await registry.register(operator, serving, [NewDevice(lfdi=NEW, aggregates="pooler")])
+    assert entry.aggregates == "pooler"
+    assert not serving.groups_of.get(entry.der_id)
 
 
 async def test_without_a_grid_no_service_point_is_known(serving, operator):

@@ -1,0 +1,218 @@
+"""Who stands for which DER, as registry, switches and memberships change."""
+
+from dataclasses import replace
+
+import pytest
+
+from tierline.model.identity import GroupId, Lfdi, PartyId
+from tierline.model.parties import Principal, Role
+from tierline.model.records import GroupRecord
+from tierline.operations.serving import registry, topology
+from tierline.operations.serving.registry import NewDevice
+from tierline.operations.serving.state import Serving
+from tierline.storage.memory import MemoryStore
+
+POOLER, WEST, EAST = PartyId("pooler"), PartyId("west"), PartyId("east")
+AT_WEST = Lfdi("AA" * 20)
+
+
+@pytest.fixture
+async def pointed(serving, operator):
+    """The same node where feeder-1 is served by west and feeder-2 by east."""
+    state = Serving(
+        party=serving.party,
+        store=serving.store,
+        clock=serving.clock,
+        random=serving.random,
+        pen=serving.pen,
+        grid=serving.grid,
+        control_points={"feeder-1": WEST, "feeder-2": EAST},
+    )
+    state.load()
+    await registry.register(operator, state, [NewDevice(lfdi=AT_WEST, aggregates=WEST)])
+    return state
+
+
+def group(serving, name):
+    return GroupId(topology.find_group(serving, name).group.id)
+
+
+def at(serving, point):
+    return registry.find_device(serving, point).der_id
+
+
+async def manage(serving, operator, *lfdis, party=POOLER, point=""):
+    new = [NewDevice(lfdi=Lfdi(lfdi), managed_by=party, service_point=point) for lfdi in lfdis]
+    return [device.der_id for device in await registry.register(operator, serving, new)]
+
+
+def test_nobody_stands_for_a_der_that_nobody_manages(serving):
+    der = at(serving, "pv-1")
+    assert serving.standing.parties(der) == frozenset()
+    assert serving.standing.ders(POOLER) == frozenset()
+    assert not serving.standing.is_member(POOLER, group(serving, "feeder-1"))
+
+
+async def test_a_party_stands_for_those_it_manages_while_they_are_let_in(serving, operator):
+    first, second = await manage(serving, operator, "AB" * 20, "AC" * 20)
+    assert serving.standing.ders(POOLER) == {first, second}
+    await registry.enable(operator, serving, first, enabled=False)
+    assert serving.standing.ders(POOLER) == {second}
+    assert serving.standing.parties(first) == frozenset()
+    await registry.enable(operator, serving, first, enabled=True)
+    assert serving.standing.parties(first) == {POOLER}
+
+
+async def test_a_party_is_in_a_group_as_long_as_one_of_its_ders_is(serving, operator):
+    first, second = await manage(serving, operator, "AB" * 20, "AC" * 20, point="pv-1")
+    feeder = group(serving, "feeder-1")
+    assert serving.standing.is_member(POOLER, feeder)
+    assert not serving.standing.is_member(POOLER, group(serving, "feeder-2"))
+    await registry.enable(operator, serving, first, enabled=False)
+    assert serving.standing.is_member(POOLER, feeder)
+    leaves = topology.Move(der_id=second, leaves=(feeder,), joins=())
+    await serving.commit(topology.membership_records(serving, [leaves], "operator"))
+    assert not serving.standing.is_member(POOLER, feeder)
+    assert serving.standing.is_member(POOLER, group(serving, "sub-1"))
+
+
+async def test_only_let_in_entries_are_a_party_s_own(serving, operator):
+    new = [NewDevice(lfdi=Lfdi(lfdi * 20), aggregates=POOLER) for lfdi in ("B1", "B2")]
+    first, second = (device.der_id for device in await registry.register(operator, serving, new))
+    assert serving.standing.peers(POOLER) == {first, second}
+    assert serving.standing.ders(POOLER) == frozenset()
+    await registry.enable(operator, serving, first, enabled=False)
+    assert serving.standing.peers(POOLER) == {second}
+    assert serving.standing.peers(WEST) == frozenset()
+
+
+def test_a_control_point_stands_for_those_its_element_feeds(pointed):
+    assert pointed.standing.ders(WEST) == {at(pointed, "pv-1"), at(pointed, "pv-2")}
+    assert pointed.standing.ders(EAST) == {at(pointed, "pv-3"), at(pointed, "pv-4")}
+    assert pointed.standing.is_member(WEST, group(pointed, "sub-1"))
+    assert not pointed.standing.is_member(WEST, group(pointed, "feeder-2"))
+
+
+async def test_who_has_somebody_who_manages_it_is_no_control_point_s(pointed, operator):
+    (managed,) = await manage(pointed, operator, "AB" * 20, point="pv-1")
+    assert pointed.standing.parties(managed) == {POOLER}
+    assert managed not in pointed.standing.ders(WEST)
+
+
+async def test_a_switching_operation_moves_who_stands_for_whom_and_tells_the_versions(pointed, operator):
+    der = at(pointed, "pv-4")
+    before = pointed.versions.copy()
+    await topology.confirm_switching(operator, pointed, {2: False, 3: True})
+    assert pointed.standing.parties(der) == {WEST}
+    assert der not in pointed.standing.ders(EAST)
+    changed = {name for name in pointed.versions if pointed.versions[name] != before[name]}
+    assert changed == {f"assigned:{der}", f"device:{der}", "devices", f"listed:{WEST}", f"listed:{EAST}"}
+
+
+def test_assignments_are_handed_over_to_the_control_point_that_read_them(pointed):
+    der = at(pointed, "pv-1")
+    before = pointed.versions.copy()
+    for party in (EAST, POOLER):
+        pointed.standing.hand_over(pointed, party, der)
+    assert pointed.standing.handed_over == {}
+    assert pointed.versions == before
+    pointed.standing.hand_over(pointed, WEST, der)
+    assert pointed.standing.handed_over == {der: {WEST}}
+    assert pointed.versions[f"assigned:{der}"] == before[f"assigned:{der}"] + 1
+    again = pointed.versions.copy()
+    pointed.standing.hand_over(pointed, WEST, der)
+    assert pointed.versions == again
+
+
+async def test_what_a_control_point_read_ends_when_the_der_leaves_it(pointed, operator):
+    der, stays = at(pointed, "pv-4"), at(pointed, "pv-3")
+    for one in (der, stays):
+        pointed.standing.hand_over(pointed, EAST, one)
+    await topology.confirm_switching(operator, pointed, {2: False, 3: True})
+    assert pointed.standing.handed_over == {stays: {EAST}}
+    await topology.confirm_switching(operator, pointed, {2: True, 3: False})
+    assert pointed.standing.parties(der) == {EAST}
+    assert der not in pointed.standing.handed_over
+
+
+async def test_what_a_control_point_read_ends_when_it_is_shut_out(pointed, operator):
+    der, other = at(pointed, "pv-1"), at(pointed, "pv-3")
+    pointed.standing.hand_over(pointed, WEST, der)
+    pointed.standing.hand_over(pointed, EAST, other)
+    before = pointed.versions[f"assigned:{der}"]
+    await registry.enable(operator, pointed, AT_WEST, enabled=False)
+    assert pointed.standing.handed_over == {other: {EAST}}
+    assert pointed.versions[f"assigned:{der}"] > before
+
+
+async def test_one_of_two_entries_of_a_control_point_goes_on_for_it(pointed, operator):
+    der = at(pointed, "pv-1")
+    await registry.register(operator, pointed, [NewDevice(lfdi=Lfdi("A1" * 20), aggregates=WEST)])
+    pointed.standing.hand_over(pointed, WEST, der)
+    await registry.enable(operator, pointed, AT_WEST, enabled=False)
+    assert der in pointed.standing.handed_over
+
+
+async def test_of_two_control_points_of_one_der_either_may_read(serving, operator):
+    state = Serving(
+        party=serving.party, store=serving.store, clock=serving.clock, random=serving.random, pen=serving.pen,
+        grid=serving.grid, control_points={"feeder-1": WEST, "sub-1": EAST},
+    )  # fmt: skip
+    state.load()
+    new = [NewDevice(lfdi=Lfdi(lfdi * 20), aggregates=party) for lfdi, party in (("B1", WEST), ("B2", EAST))]
+    west, _ = await registry.register(operator, state, new)
+    der = at(state, "pv-1")
+    assert state.standing.parties(der) == {WEST, EAST}
+    state.standing.hand_over(state, WEST, der)
+    state.standing.hand_over(state, EAST, der)
+    await registry.enable(operator, state, west.der_id, enabled=False)
+    assert state.standing.handed_over == {der: {EAST}}
+
+
+async def test_a_group_that_is_known_late_counts_its_members(serving, operator):
+    state = Serving(
+        party=serving.party, store=MemoryStore(), clock=serving.clock, random=serving.random, pen=serving.pen,
+        control_points={"feeder-9": WEST},
+    )  # fmt: skip
+    (device,) = await registry.register(operator, state, [NewDevice(lfdi=Lfdi("AB" * 20))])
+    known = topology.find_group(serving, "feeder-1")
+    late = GroupRecord(
+        party=state.party, group=replace(known.group, element="feeder-9"), created_at=serving.clock.now()
+    )
+    joins = topology.Move(der_id=device.der_id, leaves=(), joins=(GroupId(late.group.id),))
+    await state.commit(topology.membership_records(state, [joins], "operator"))
+    assert state.standing.ders(WEST) == frozenset()
+    await state.commit([late])
+    await state.commit([late])
+    assert state.standing.ders(WEST) == {device.der_id}
+
+
+async def test_a_new_lfdi_tells_the_lists_it_is_in(serving, operator):
+    (der,) = await manage(serving, operator, "AB" * 20)
+    before = serving.versions[f"listed:{POOLER}"]
+    old = serving.identities[serving.lfdi_of[der]]
+    await serving.commit([replace(old, valid_to=serving.clock.now()), replace(old, lfdi=Lfdi("AC" * 20))])
+    assert serving.versions[f"listed:{POOLER}"] > before
+
+
+async def test_who_stands_for_whom_is_the_same_after_a_restart(pointed, operator):
+    await manage(pointed, operator, "AB" * 20, point="pv-3")
+    again = Serving(
+        party=pointed.party, store=pointed.store, clock=pointed.clock, random=pointed.random, pen=pointed.pen,
+        grid=pointed.grid, control_points=pointed.control_points,
+    )  # fmt: skip
+    again.load()
+    for party in (WEST, EAST, POOLER):
+        assert again.standing.ders(party) == pointed.standing.ders(party)
+        assert again.standing.peers(party) == pointed.standing.peers(party)
+        for known in pointed.groups:
+            assert again.standing.is_member(party, known) == pointed.standing.is_member(party, known)
+
+
+def test_a_principal_is_what_its_entry_says(pointed):
+    west = registry.device_of(pointed, AT_WEST)
+    assert registry.principal_of(west, AT_WEST) == Principal(
+        party=WEST, role=Role.AGGREGATOR, name=AT_WEST, lfdi=AT_WEST
+    )
+    lfdi = Lfdi("01" * 20)
+    assert registry.principal_of(registry.device_of(pointed, lfdi), lfdi).role is Role.DEVICE
