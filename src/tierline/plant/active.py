@@ -71,15 +71,17 @@ def droop_pu(fleet: Fleet, wanted: Floats, available: Floats, f_hz: float, dt_s:
     settings, state = fleet.settings, fleet.state
     over = settings.fd_ena & (settings.fd_db_of_hz < f_hz - settings.f_nom_hz)
     under = settings.fd_ena & (settings.fd_db_uf_hz < settings.f_nom_hz - f_hz)
-    outside = over | under
+    side = over.astype(np.int8) - under
+    outside = side != 0
     busy = (outside | state.droop_active) & state.service.in_service
     if not busy.any():
-        state.droop_outside = outside
+        state.droop_side = side
         state.droop_active = busy
         return wanted
     now = state.p_w / settings.w_max_w
     before = state.droop_active
-    pre = np.where(outside & state.droop_outside, state.droop_pre_pu, now)
+    # From one side to the other is a disturbance of its own: what was before it is what the unit makes now.
+    pre = np.where(outside & (side == state.droop_side), state.droop_pre_pu, now)
     np.copyto(pre, wanted, where=state.starting)  # no power before the disturbance: what it would make without it
     change = np.where(
         over,
@@ -94,7 +96,7 @@ def droop_pu(fleet: Fleet, wanted: Floats, available: Floats, f_hz: float, dt_s:
         settings.fd_rsp_s,
         dt_s,
     )
-    state.droop_pre_pu, state.droop_outside = pre, outside
+    state.droop_pre_pu, state.droop_side = pre, side
     state.droop_in_pu, state.droop_out_pu = asked, out
     state.droop_active = busy & (outside | (np.abs(out - asked) >= 1e-3))
     return np.where(state.droop_active, np.minimum(out, available), wanted)

@@ -240,8 +240,8 @@ class State:
     """The same after the response time [pu of WMax]."""
     droop_active: Flags
     """Frequency droop sets the power, or has not let go of it yet."""
-    droop_outside: Flags
-    """The frequency was outside the deadband in the last step."""
+    droop_side: NDArray[np.int8]
+    """Where the frequency was in the last step: 1 above the deadband, -1 below, 0 inside."""
     droop_pre_pu: Floats
     """Active power before the frequency left the deadband [pu of WMax]."""
     droop_in_pu: Floats
@@ -283,7 +283,7 @@ class Fleet:
                 vw_in_pu=np.ones(n),
                 vw_out_pu=np.ones(n),
                 droop_active=np.zeros(n, dtype=np.bool_),
-                droop_outside=np.zeros(n, dtype=np.bool_),
+                droop_side=np.zeros(n, dtype=np.int8),
                 droop_pre_pu=np.zeros(n),
                 droop_in_pu=np.zeros(n),
                 droop_out_pu=np.zeros(n),

@@ -102,3 +102,11 @@ def test_a_unit_out_of_service_keeps_no_droop():
     fleet.settings.service.es[:] = False
     run(fleet, 2, f=61.0)
     assert not fleet.state.droop_active[0]
+
+
+def test_a_jump_from_one_side_of_the_deadband_to_the_other_is_a_disturbance_of_its_own():
+    fleet = fleet_of()
+    run(fleet)
+    low = run(fleet, f=61.0)
+    rise = (60 - 0.036 - 59.7) / (60 * 0.05)
+    assert run(fleet, f=59.7) == pytest.approx(low + rise, abs=1e-3)
