@@ -23,3 +23,15 @@ async def der(tmp_path):
     async with asyncio.timeout(60):
         yield made
     await made.close()
+
+
+@pytest.fixture
+async def served(tmp_path):
+    """Our server under test, with one DER registered out of band."""
+    from bench.served import Served
+
+    made = Served(tmp_path)
+    await made.open()
+    async with asyncio.timeout(60):
+        yield made
+    await made.close()
