@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from tierline.model.errors import Forbidden, PeerError
+from tierline.model.errors import Forbidden, LinkError, PeerError
 from tierline.model.records import NoticeStatus
 from tierline.protocols.sep2.answering import Answering
 from tierline.protocols.sep2.client import FLEET_LONGEST, same_origin
@@ -27,7 +27,7 @@ from tierline.protocols.sep2.follow.walk import DEFAULT_POLL_S
 from tierline.protocols.sep2.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from tierline.model.identity import Lfdi, Mrid
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tierline.model.records import DerInfoKind
     from tierline.model.telemetry import Reading
     from tierline.ports import Clock, Store
+    from tierline.protocols.sep2.client import Steps
     from tierline.protocols.sep2.courier import Courier
     from tierline.protocols.sep2.follow.fleet import Roll
     from tierline.protocols.sep2.follow.hand_on import Places
@@ -48,6 +49,13 @@ AT_ONCE = 8
 
 EVERYTHING_AFTER = timedelta(hours=1)
 """After which all is read again, however well the server tells of changes: a notice may have been lost."""
+
+
+_REFUSALS = 16
+"""After so many refusals, and nothing accepted, no more EndDevices are offered in this round."""
+
+_GOES_ON = frozenset({NoticeStatus.CHANGED, NoticeStatus.REDEFINED})
+"""After these the subscription is what it was."""
 
 
 class Heard(Protocol):
@@ -95,11 +103,14 @@ class Sep2FleetNorth:
         self._at_once = at_once
         self._busy = asyncio.Lock()
         self._heard: set[str] = set()
+        self._gone: set[str] = set()
+        """What was heard to be deleted."""
         self._is_all_stale = True
         self._polled_at: datetime | None = None
         self._read_all_at: datetime | None = None
         self._places: dict[Lfdi, tuple[devices.EndDevice, Places]] = {}
-        self._refused: dict[Lfdi, str] = {}
+        self._refused: dict[tuple[str, Lfdi | None], str] = {}
+        """What the server refused to register (POST) or to take out (DELETE), and why."""
         self.poll_s = DEFAULT_POLL_S
         """How long the server wants us to wait between walks; as of the last one."""
 
@@ -116,14 +127,17 @@ class Sep2FleetNorth:
             log.warning("notice_not_understood", channel=self._entry.channel, why=str(error))
             return
         self._heard.add(path)
-        if notice.status != NoticeStatus.CHANGED:
-            # Cancelled, moved, redefined, deleted: what hangs together how must be found out anew.
+        if notice.status == NoticeStatus.DELETED:
+            self._gone.add(path)
+        elif notice.status != NoticeStatus.CHANGED:
+            # Cancelled, moved, redefined: what hangs together how must be found out anew.
             self._is_all_stale = True
-            if notice.status != NoticeStatus.REDEFINED:
-                self._subscriptions.end(path)
+        if notice.status not in _GOES_ON:
+            self._subscriptions.end(path)
         if len(self._heard) > FLEET_LONGEST:
             self._is_all_stale = True
             self._heard.clear()
+            self._gone.clear()
 
     def has_news(self) -> bool:
         """Tell whether there is something to read before the next poll."""
@@ -144,7 +158,8 @@ class Sep2FleetNorth:
             everything = self._is_all_stale or _is_over(self._read_all_at, now, EVERYTHING_AFTER)
             # Where the server tells of nothing, everything is read at every poll.
             everything |= poll and not trusted
-            heard, self._heard = self._heard, set()
+            heard = self._heard | self._tree.leading_to(self._gone)
+            self._heard, self._gone = set(), set()
             self._is_all_stale, is_done = False, False
             try:
                 await self._tree.refresh(everything=everything, poll=poll or everything, heard=heard, trusted=trusted)
@@ -183,35 +198,44 @@ class Sep2FleetNorth:
         Raises: LinkError, PeerError, Forbidden.
         """
         async with self._busy:
-            roll = self._tree.roll or (await self._tree.call_roll())[0]
+            roll = self._tree.roll
+            if roll is None or self._is_all_stale or roll.watched.path in self._heard:
+                roll = await self._tree.call_roll()
             named = {member.lfdi: member for member in members}
-            missing = named.keys() - roll.members.keys()
-            self._refused = {lfdi: why for lfdi, why in self._refused.items() if lfdi in missing}
-            new = [one for lfdi, one in named.items() if lfdi in missing and lfdi not in self._refused]
+            new = [one for lfdi, one in named.items() if lfdi not in roll.members]
             gone = [device for lfdi, device in roll.members.items() if lfdi not in named]
-            if new or gone:
-                self._heard.add(roll.watched.path)
-                await self._enrol(roll, new, gone)
+            works: dict[tuple[str, Lfdi | None], Steps[None]] = {
+                ("POST", one.lfdi): register(roll.watched.path, one, self._server_time(roll)) for one in new
+            }
+            works |= {("DELETE", one.lfdi): take_out(one.href) for one in gone if one.href is not None}
+            self._refused = {key: why for key, why in self._refused.items() if key in works}
+            await self._enrol(roll, {key: steps for key, steps in works.items() if key not in self._refused})
             if self._refused:
-                lfdi, why = next(iter(self._refused.items()))
-                raise PeerError(f"the server refuses {len(self._refused)} EndDevices, the first is {lfdi}: {why}")
+                (verb, lfdi), why = next(iter(self._refused.items()))
+                raise PeerError(f"the server refuses {len(self._refused)} EndDevices, first {verb} of {lfdi}: {why}")
 
-    async def _enrol(self, roll: Roll, new: Sequence[FleetMember], gone: Sequence[devices.EndDevice]) -> None:
-        time = int(self._clock.now().timestamp() + roll.offset_s)
+    async def _enrol(self, roll: Roll, works: Mapping[tuple[str, Lfdi | None], Steps[None]]) -> None:
+        if not works:
+            return
+        self._heard.add(roll.watched.path)
+        done: list[tuple[str, Lfdi | None]] = []
 
-        def take(lfdi: Lfdi | None, found: Failed | None) -> None:
+        def take(key: tuple[str, Lfdi | None], found: Failed | None) -> None:
             if found is None:
-                return
-            if lfdi is None or not isinstance(found.reason, PeerError):
-                # 403: this server registers out of band, or it is not ours to change; the others would not fare better.
+                done.append(key)
+            elif isinstance(found.reason, LinkError):
                 raise found.reason
-            self._refused[lfdi] = str(found.reason)
+            else:
+                self._refused[key] = str(found.reason)
+                if not done and len(self._refused) >= _REFUSALS:
+                    # This server registers out of band: the others would not fare better.
+                    raise found.reason
 
-        posts = ((member.lfdi, attempt(register(roll.watched.path, member, time))) for member in new)
-        await self._carrier.carry_all(posts, take, self._at_once)
-        drops = ((None, attempt(take_out(device.href))) for device in gone if device.href is not None)
-        await self._carrier.carry_all(drops, take, self._at_once)
-        log.info("enrolled", channel=self._entry.channel, new=len(new), gone=len(gone), refused=len(self._refused))
+        await self._carrier.carry_all(((key, attempt(steps)) for key, steps in works.items()), take, self._at_once)
+        log.info("enrolled", channel=self._entry.channel, n=len(done), refused=len(self._refused))
+
+    def _server_time(self, roll: Roll) -> int:
+        return int(self._clock.now().timestamp() + roll.offset_s)
 
     async def respond(self, response: Response) -> None:
         """Deliver the Response of one member, under the member's own LFDI.

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import structlog
 
 from tierline.model.errors import LinkError
-from tierline.model.identity import Lfdi
 from tierline.model.programs import FleetMember, FleetSeen
 from tierline.protocols.sep2.follow.fleet import (
     Failed,
@@ -29,7 +28,7 @@ from tierline.protocols.sep2.follow.walk import DEFAULT_POLL_S, FASTEST_POLL_S, 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from tierline.model.identity import Mrid
+    from tierline.model.identity import Lfdi, Mrid
     from tierline.protocols.sep2.courier import Carrier
     from tierline.protocols.sep2.follow.fleet import Roll, Watched
     from tierline.protocols.sep2.follow.walk import Entry
@@ -57,6 +56,8 @@ class FleetTree:
         self._members: dict[Lfdi, MemberRead] = {}
         self._programs: dict[Mrid, SharedProgram] = {}
         self._shared = Shared()
+        self._changed: set[Lfdi] = set()
+        """Members that are new or listed otherwise than when they were read."""
         self._untold: set[Lfdi | Mrid] = set()
         """Members and programs of whose changes the server does not tell us."""
         self._failed: set[Lfdi | Mrid] = set()
@@ -79,6 +80,20 @@ class FleetTree:
         for member in self._members.values():
             yield from member.watched
 
+    def leading_to(self, gone: Collection[str]) -> set[str]:
+        """Give the paths of the lists that lead to resources, where these are said to be gone."""
+        roll = self.roll
+        if roll is None or not gone:
+            return set()
+        programs = {mrid for mrid, program in self._programs.items() if _are_heard(gone, program.watched)}
+        found: set[str] = set()
+        for member in self._members.values():
+            if not programs.isdisjoint(member.programs):
+                found.update(one.path for one in member.watched)
+            if _are_heard(gone, member.watched):
+                found.add(roll.watched.path)
+        return found
+
     async def refresh(self, *, everything: bool, poll: bool, heard: Collection[str], trusted: Collection[str]) -> None:
         """Read what is stale: all, what is not told of (`poll`), what was heard of, and what follows from that.
 
@@ -86,14 +101,14 @@ class FleetTree:
 
         Raises: LinkError, PeerError, Forbidden; then everything is to be read the next time.
         """
-        roll, changed, offset_s = self.roll, frozenset[Lfdi](), self.seen.clock_offset_s
+        roll, offset_s = self.roll, self.seen.clock_offset_s
         if (
             roll is None
             or everything
             or roll.watched.path in heard
             or (poll and not _are_told(trusted, [roll.watched]))
         ):
-            roll, changed = await self.call_roll()
+            roll = await self.call_roll()
             offset_s = roll.offset_s
         elif poll:
             # Asked for at every poll, so that a server out of reach is noticed.
@@ -103,7 +118,7 @@ class FleetTree:
             lfdi
             for lfdi in roll.members
             if everything
-            or lfdi in changed
+            or lfdi in self._changed
             or (poll and (lfdi in self._untold or lfdi in self._failed))
             or (lfdi in self._members and _are_heard(heard, self._members[lfdi].watched))
         ]
@@ -115,8 +130,8 @@ class FleetTree:
         await self._read_programs(works, trusted)
         self.seen = self._assembled(roll, assigned, offset_s)
 
-    async def call_roll(self) -> tuple[Roll, frozenset[Lfdi]]:
-        """Read who is listed; gives also those that are new or not what they were.
+    async def call_roll(self) -> Roll:
+        """Read who is listed.
 
         Raises: LinkError, PeerError, Forbidden.
         """
@@ -126,18 +141,21 @@ class FleetTree:
         known: Mapping[Lfdi, object] = {} if self.roll is None else self.roll.members
         for lfdi in known.keys() - roll.members.keys():
             self._members.pop(lfdi, None)
+            self._changed.discard(lfdi)
             self._untold.discard(lfdi)
             self._failed.discard(lfdi)
+        self._changed.update(lfdi for lfdi, device in roll.members.items() if known.get(lfdi) != device)
         pins = self._shared.pins
         keys = [key for device in roll.members.values() if (key := pin_key(device)) in pins]
         self._shared.pins = {key: pins[key] for key in keys}
         self.roll = roll
-        return roll, frozenset(lfdi for lfdi, device in roll.members.items() if known.get(lfdi) != device)
+        return roll
 
     async def _read_members(self, roll: Roll, lfdis: Sequence[Lfdi], trusted: Collection[str]) -> None:
         borne: list[Lfdi | Mrid] = []
 
         def take(lfdi: Lfdi, found: MemberRead | Failed) -> None:
+            self._changed.discard(lfdi)
             if isinstance(found, Failed):
                 self._log.warning("member_unreadable", lfdi=lfdi, why=str(found.reason))
                 self._take_failure(lfdi, found, borne, is_known=lfdi in self._members)

@@ -298,6 +298,7 @@ class FleetServer:
         return der.DERProgram(
             href=at,
             mrid=program_mrid(number),
+            subscribable=self.subscribable,
             primacy=program.primacy,
             der_control_list_link=objects.ListLink(href=f"{at}/derc", all=len(program.controls)),
             default_der_control_link=None if program.default is None else objects.Link(href=f"{at}/dderc"),

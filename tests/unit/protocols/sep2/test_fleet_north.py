@@ -407,7 +407,7 @@ async def test_a_notice_of_the_roll_reads_who_is_new_and_forgets_who_left(fleet,
     assert "/derp/0/derc" not in asked
 
 
-@pytest.mark.parametrize("status", [1, 2, 3, 4])
+@pytest.mark.parametrize("status", [1, 2, 3])
 async def test_a_notice_of_more_than_a_change_reads_everything(link, server, status):
     await link.settle()
     link.hear("/derp/1/derc", status)
@@ -416,6 +416,44 @@ async def test_a_notice_of_more_than_a_change_reads_everything(link, server, sta
     await link.north.subscribe()
     renewed = [one.subscribed_resource for verb, _, one in server.written[-1:] if verb == "POST" and status != 3]
     assert renewed == ([] if status == 3 else ["/derp/1/derc"])
+
+
+async def test_a_program_that_is_said_to_be_gone_is_looked_for_where_it_was_listed(fleet, link, server):
+    for number in (1, 2):
+        server.members[number].programs = [0]
+    await link.settle()
+    server.members[0].programs = [0]
+    link.hear("/derp/1/derc", 4)
+    seen = await link.north.walk()
+    assert list(seen.programs) == [fleet.program_mrid(0)]
+    assert sorted(server.asked()) == ["/edev/0/fsa", "/edev/0/fsa/1/derp"]
+    await link.north.subscribe()
+    assert sorted(server.subscriptions.values()) == [
+        "/derp/0",
+        "/derp/0/dderc",
+        "/derp/0/derc",
+        "/edev",
+        *(f"/edev/{number}/{path}" for number in range(3) for path in ("fsa", "fsa/1/derp")),
+    ]
+
+
+async def test_a_member_that_is_said_to_be_gone_is_looked_for_in_the_roll(fleet, link, server):
+    await link.settle()
+    del server.members[0]
+    link.hear("/edev/0/fsa", 4)
+    seen = await link.north.walk()
+    assert list(seen.members) == [fleet.lfdi_of(1), fleet.lfdi_of(2)]
+    assert "/edev/1/fsa" not in server.asked()
+
+
+async def test_what_is_said_to_be_gone_and_is_not_is_subscribed_to_again(link, server):
+    await link.settle()
+    link.hear("/derp/1/derc", 4)
+    await link.north.walk()
+    server.log.clear()
+    await link.north.subscribe()
+    assert server.written[-1][2].subscribed_resource == "/derp/1/derc"
+    assert len(server.asked("POST")) == 1
 
 
 async def test_what_is_heard_during_a_walk_is_read_by_the_next(fleet, link, server):
@@ -501,7 +539,7 @@ async def test_a_server_that_registers_out_of_band_is_asked_no_further(link, ser
     server.log.clear()
     with pytest.raises(Forbidden, match="403"):
         await link.north.enrol([link.member(number) for number in range(100)])
-    assert len(server.log) <= 8
+    assert len(server.log) <= 16 + 8
 
 
 async def test_a_member_that_is_refused_is_not_asked_for_again_and_spoils_no_other(fleet, link, server):
@@ -517,7 +555,7 @@ async def test_a_member_that_is_refused_is_not_asked_for_again_and_spoils_no_oth
     server.instead["POST", "/edev"] = refuse_one
     members = [link.member(number) for number in range(6)]
     for _ in range(2):
-        with pytest.raises(PeerError, match=r"refuses 1 EndDevices, the first is 0*5: .*400"):
+        with pytest.raises(PeerError, match=r"refuses 1 EndDevices, first POST of 0*5: .*400"):
             await link.north.enrol(members)
     assert len((await link.north.walk()).members) == 5
     assert [one.lfdi for verb, path, one in server.written if path == "/edev"].count(fleet.lfdi_of(4)) == 1
@@ -525,6 +563,26 @@ async def test_a_member_that_is_refused_is_not_asked_for_again_and_spoils_no_oth
     link.hear("/edev")
     await link.north.walk()
     await link.north.enrol(members)
+
+
+async def test_a_member_that_the_server_does_not_let_go_is_not_asked_for_again(link, server):
+    await link.north.walk()
+    server.instead["DELETE", "/edev/0"] = 403
+    for _ in range(2):
+        with pytest.raises(PeerError, match=r"refuses 1 EndDevices, first DELETE of 0*1: .*403"):
+            await link.north.enrol([link.member(2)])
+        await link.north.walk()
+    assert server.asked("DELETE") == ["/edev/0", "/edev/1"]
+
+
+async def test_a_server_that_fails_while_enrolling_is_come_back_to(link, server):
+    await link.north.walk()
+    server.instead["POST", "/edev"] = 503
+    with pytest.raises(LinkError, match="503"):
+        await link.north.enrol([link.member(5)])
+    server.instead.clear()
+    await link.north.enrol([link.member(5)])
+    assert len((await link.north.walk()).members) == 1
 
 
 async def test_an_answer_carries_the_members_own_lfdi(fleet, link, server):
