@@ -16,11 +16,13 @@ from tierline.model.identity import ChannelId, DerId, Lfdi, PartyId, der_id, lfd
 from tierline.model.parties import Authority, Channel, Principal, Role
 from tierline.model.records import AuditRecord
 from tierline.model.topology import Grid
+from tierline.node.fleet_device import fleet_of
 from tierline.node.follower import Follower, Self
 from tierline.node.listening import Listening, listening_of
 from tierline.node.notifying import Telling, telling_of
 from tierline.node.relay_links import relaying_of
 from tierline.node.uplink import uplink
+from tierline.operations.serving.groups import joining
 from tierline.operations.serving.limits import recall
 from tierline.operations.serving.state import Serving
 from tierline.operations.serving.topology import adopt_grid
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
     from tierline.node.config import NodeConfig, NorthPart, Sep2Serve, TlsPart
     from tierline.node.relaying import Relaying
-    from tierline.ports import Clock, Random, Store
+    from tierline.ports import Clock, Random, Southbound, Store
     from tierline.protocols.sep2.transport import Peer
 
 _AUTHORITIES = {"utility": Authority.UTILITY, "aggregator": Authority.AGGREGATOR, "owner": Authority.OWNER}
@@ -165,7 +167,7 @@ def compose(config: NodeConfig, databases: Databases) -> Node:
     if config.serve is not None and identity is not None:
         node.serving = _serving(config, identity, node)
         node.relaying = relaying_of(config, identity, node, node.serving.state)
-    if config.south:
+    if config.south or config.fleet is not None:
         node.follower = _follower(config, identity, node)
     return node
 
@@ -292,6 +294,7 @@ def _serving(config: NodeConfig, identity: Identity, node: Node) -> ServingHalf:
         ),
         carriers=[why_not],
     )
+    state.consequences.append(joining(state))
     state.control_points.update(control_points_of(config.serve.sep2, state.grid))
     part = config.serve.sep2
     views = Views(state, Rates(poll_s=part.poll_rate_s, post_s=part.post_rate_s))
@@ -314,17 +317,9 @@ def _serving(config: NodeConfig, identity: Identity, node: Node) -> ServingHalf:
 
 
 def _follower(config: NodeConfig, identity: Identity | None, node: Node) -> Follower:
-    south = config.south[0]
     own = _own_der_id(config)
     lfdi = Lfdi("0" * 40) if identity is None else identity.lfdi
-    device = SunSpecDevice(
-        network=RealNetwork(),
-        clock=node.clock,
-        random=node.random,
-        endpoint=Endpoint(host=south.address.host, port=south.address.port, unit=south.unit),
-        der_id=own,
-        patience=Patience(request_s=south.timeout_s),
-    )
+    device, measure_s = _device(config, node, own)
     channels = tuple(
         Channel(
             id=ChannelId(north.channel),
@@ -341,7 +336,7 @@ def _follower(config: NodeConfig, identity: Identity | None, node: Node) -> Foll
         ChannelId(north.channel): Pace(
             link=_north(config, north, identity, node),
             poll_override_s=north.poll_s,
-            measure_s=float(south.read_s),
+            measure_s=measure_s,
         )
         for north in config.north
         if identity is not None and north.use == "obey"
@@ -353,10 +348,30 @@ def _follower(config: NodeConfig, identity: Identity | None, node: Node) -> Foll
         channels=channels,
         mode=config.follow.mode,
         supersede_code=config.follow.supersede_code,
-        measure_s=float(south.read_s),
+        measure_s=measure_s,
         phase_s=float(node.random.between(0, _DAY_S - 1)),
     )
     return Follower(me=me, south=device, servers=servers, store=node.store, clock=node.clock, random=node.random)
+
+
+def _device(config: NodeConfig, node: Node, own: DerId) -> tuple[Southbound, float]:
+    """Give what this node obeys with, and how often it is measured."""
+    if config.fleet is not None:
+        if config.serve is None or node.serving is None:
+            raise AssertionError("a node with a fleet serves by its configuration check")
+        me = self_principal(config)
+        fleet = fleet_of(config, config.fleet, config.serve.sep2, node.serving.state, me)
+        return fleet, float(config.fleet.read_s)
+    south = config.south[0]
+    device = SunSpecDevice(
+        network=RealNetwork(),
+        clock=node.clock,
+        random=node.random,
+        endpoint=Endpoint(host=south.address.host, port=south.address.port, unit=south.unit),
+        der_id=own,
+        patience=Patience(request_s=south.timeout_s),
+    )
+    return device, float(south.read_s)
 
 
 def _north(config: NodeConfig, north: NorthPart, identity: Identity, node: Node) -> Sep2North:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tierline.model.errors import ConfigError
 from tierline.model.parties import ChannelMode
+from tierline.operations.serving.fleet import CARRIED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -390,9 +391,27 @@ def _check_links(config: NodeConfig, refuse: Callable[[tuple[object, ...], str],
             raise refuse(("north", number, "enrol"), 'only a relay stands for others; remove it, or set use = "relay"')
     if config.fleet is not None and config.south:
         raise refuse(("fleet",), "a node obeys with one device or with its fleet; remove [[south]] or [fleet]")
+    if config.fleet is not None and config.serve is None:
+        raise refuse(("fleet",), "a fleet is made of the DERs that are registered here; add [serve.sep2]")
+    _check_grants(config, refuse)
+    _check_channels(config, refuse)
+
+
+def _check_grants(config: NodeConfig, refuse: Callable[[tuple[object, ...], str], ConfigError]) -> None:
     if config.grant and config.fleet is None:
         raise refuse(("grant", 0), "there is no fleet that it could move; add [fleet]")
-    _check_channels(config, refuse)
+    parties = {north.party for north in config.north if north.use == "obey"}
+    for number, grant in enumerate(config.grant):
+        if unknown := sorted(set(grant.functions) - CARRIED):
+            raise refuse(
+                ("grant", number, "functions"),
+                f"a fleet cannot carry out {', '.join(unknown)}; it can {', '.join(sorted(CARRIED))}",
+            )
+        if grant.party not in parties:
+            raise refuse(
+                ("grant", number, "party"),
+                f"{grant.party!r} speaks over no [[north]] that is obeyed; name one that does",
+            )
 
 
 def _check_channels(config: NodeConfig, refuse: Callable[[tuple[object, ...], str], ConfigError]) -> None:
