@@ -10,6 +10,8 @@ import argparse
 import ast
 import importlib
 import importlib.util
+import re
+import runpy
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
@@ -445,6 +447,61 @@ def support_fragment(found: Mapping[str, Mapping[str, str]]) -> str:
     )
 
 
+_ROW_TEST = re.compile(r"test_([a-z]+)_(\d{3})_(?:([a-g])_)?(server|der|agg)_\w+")
+_CSIP_SIDES = {"server": "server", "der": "DER client", "agg": "aggregator"}
+
+
+def csip_page() -> str:
+    """Write docs/reference/csip.md: the conformance rows and the tests that hold them, by the tests' own names."""
+    folder = ROOT / "tests" / "csip"
+    catalogue = runpy.run_path(str(folder / "rows.py"))
+    held = _row_tests(folder)
+    rows, missing, counts = [], [], dict.fromkeys(_CSIP_SIDES, 0)
+    for row, about, der, aggregator, reason in catalogue["ROWS"]:
+        # what holds all the rows of a number, whatever its letter, stands at the first
+        found = held.pop(row, []) + (held.pop(row.split()[0], []) if " " in row else [])
+        by_side = {side: [link for of, link in found if of == side] for side in _CSIP_SIDES}
+        for side, links in by_side.items():
+            counts[side] += bool(links)
+        why = [reason] if reason else []
+        if not reason:
+            wanted = {"der": der, "agg": aggregator}
+            why = [catalogue["NOT_YET"][side] for side, must in wanted.items() if must == "M" and not by_side[side]]
+            why = why or ([] if found else [catalogue["NOT_YET"]["der"]])
+        if why:
+            missing.append((row, about, "; ".join(why)))
+        if found:
+            rows.append((row, about, der, aggregator, *("<br>".join(links) for links in by_side.values())))
+    if held:
+        raise SystemExit(f"tests of rows that tests/csip/rows.py does not list: {sorted(held)}")
+    said = ", ".join(f"{counts[side]} with the {name} under test" for side, name in _CSIP_SIDES.items())
+    return page(
+        "CSIP conformance rows",
+        "The rows of the SunSpec CSIP conformance tests, in our own words, and the tests that hold them. In each test one side is "
+        "tierline, composed from its configuration, and the other is a scripted server or client that shares no code with it; "
+        "between them are sockets and mutual TLS. M: mandatory for a DER client or an aggregator. `make test` runs all of them and "
+        "fails when one fails, so what is listed here passes. It is our reading of the rows, not a certificate: see the "
+        "[conformance section](../../README.md#conformance).",
+        f"Rows held: {said}.",
+        "## Held",
+        table(("row", "about", "DER", "aggregator", *(f"{name} under test" for name in _CSIP_SIDES.values())), rows),
+        "## Not held, or not on every side",
+        table(("row", "about", "why"), missing),
+    )
+
+
+def _row_tests(folder: Path) -> dict[str, list[tuple[str, str]]]:
+    """Find the tests by the row in their names: side, and a link to where it stands."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for file in sorted(folder.glob("test_*.py")):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (match := _ROW_TEST.fullmatch(node.name)):
+                row = f"{match[1].upper()}-{match[2]}" + (f" {match[3].upper()}" if match[3] else "")
+                link = f"[`{file.name}::{node.name}`](../../tests/csip/{file.name})"
+                found.setdefault(row, []).append((match[4], link))
+    return found
+
+
 def pages() -> dict[Path, str]:
     """Make every page, by path."""
     found = mappings()
@@ -456,6 +513,7 @@ def pages() -> dict[Path, str]:
         reference / "defaults.md": defaults_page(),
         reference / "mapping.md": mapping_page(found),
         reference / "configuration.md": configuration_page(),
+        reference / "csip.md": csip_page(),
         reference / "scenarios.md": scenarios_page(),
         reference / "support.md": page(
             "What works",

@@ -36,7 +36,7 @@ STATIC: list[Step] = [
     ("docs", [sys.executable, "tools/make_docs.py", "--check"]),
 ]
 FAST = ["tests/unit", "tests/property", "tests/judge"]
-REAL = ["tests/interop", "tests/e2e"]
+REAL = ["tests/interop", "tests/e2e", "tests/csip"]
 NORMAL = ["-m", "not soak"]
 # The simulation needs no clock and no sockets, so it runs beside the unit tests; what talks over real sockets in real time runs alone.
 BESIDE: list[Step] = [
