@@ -27,6 +27,7 @@ from tierline.node import config
 from tierline.scenario import hierarchy, script
 
 ROOT = Path(__file__).resolve().parents[1]
+CSIP_TESTS = ROOT / "tests" / "csip"
 BEGIN, END = "<!-- generated: support -->", "<!-- end -->"
 NOTICE = "<!-- Written by tools/make_docs.py from the tables of the program; change those. -->"
 
@@ -453,9 +454,8 @@ _CSIP_SIDES = {"server": "server", "der": "DER client", "agg": "aggregator"}
 
 def csip_page() -> str:
     """Write docs/reference/csip.md: the conformance rows and the tests that hold them, by the tests' own names."""
-    folder = ROOT / "tests" / "csip"
-    catalogue = runpy.run_path(str(folder / "rows.py"))
-    held = _row_tests(folder)
+    catalogue = runpy.run_path(str(CSIP_TESTS / "rows.py"))
+    held = _row_tests(CSIP_TESTS)
     rows, missing, counts = [], [], dict.fromkeys(_CSIP_SIDES, 0)
     for row, about, der, aggregator, reason in catalogue["ROWS"]:
         # what holds all the rows of a number, whatever its letter, stands at the first

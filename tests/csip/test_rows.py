@@ -15,7 +15,7 @@ NAME = re.compile(r"test_(comm|core|basic|agg|util|maint|err)_(\d{3})_(?:([a-g])
 OURS = {"test_bench.py", "test_rows.py"}
 
 
-def tests():
+def row_tests():
     return [
         (path.name, node)
         for path in sorted(HERE.glob("test_*.py"))
@@ -25,7 +25,7 @@ def tests():
     ]
 
 
-@pytest.mark.parametrize(("file", "node"), tests(), ids=lambda value: getattr(value, "name", ""))
+@pytest.mark.parametrize(("file", "node"), row_tests(), ids=lambda value: getattr(value, "name", ""))
 def test_a_row_is_named_and_stands_on_a_clause(file, node):
     match = NAME.fullmatch(node.name)
     assert match, f"{file}::{node.name} names no row and side"
@@ -43,5 +43,5 @@ def test_every_row_is_there_once():
 
 
 def test_a_row_with_a_reason_for_having_no_test_has_none():
-    held = {f"{m[1].upper()}-{m[2]}" for _, node in tests() if (m := NAME.fullmatch(node.name))}
+    held = {f"{m[1].upper()}-{m[2]}" for _, node in row_tests() if (m := NAME.fullmatch(node.name))}
     assert [row[0] for row in ROWS if row[4] and row[0] in held] == []
