@@ -45,9 +45,12 @@ def shown(served, now, provenance=None):
         primacy=served.record.primacy,
         description=served.record.description,
         controls=tuple(
-            replace(control, status=served_status(control, siblings, now), provenance=provenance)
+            replace(
+                control, status=status, status_time=control.status_time if status > 1 else None, provenance=provenance
+            )
             for control in sorted(siblings, key=lambda one: one.mrid)
             if listed_until(control) > now
+            for status in (served_status(control, siblings, now),)
         ),
         default=None if served.default is None else replace(served.default.default, provenance=provenance),
     )

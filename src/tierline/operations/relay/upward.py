@@ -110,9 +110,13 @@ class Upward:
         """
         handed: Handed = (info.der_id, info.kind)
         digest = digest_of(info.document)
-        await self._serving.store.commit([relayed.handed_record(self._serving.party, handed, digest)])
+        record = relayed.handed_record(self._serving.party, handed, digest)
+        await self._serving.store.commit([record])
         if info.der_id in relayed.ders:
             relayed.handed_on[handed] = digest
+        else:
+            # It left meanwhile: its server forgets what it said.
+            await self._serving.store.commit(delete=[record])
 
     async def forget_handed_on(self, relayed: Relayed) -> None:
         """Take it that a server has lost what was handed on to it.
