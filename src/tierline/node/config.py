@@ -391,8 +391,6 @@ def _check_links(config: NodeConfig, refuse: Callable[[tuple[object, ...], str],
             raise refuse(("north", number, "enrol"), 'only a relay stands for others; remove it, or set use = "relay"')
     if config.fleet is not None and config.south:
         raise refuse(("fleet",), "a node obeys with one device or with its fleet; remove [[south]] or [fleet]")
-    if config.fleet is not None and config.serve is None:
-        raise refuse(("fleet",), "a fleet is made of the DERs that are registered here; add [serve.sep2]")
     _check_grants(config, refuse)
     _check_channels(config, refuse)
 
