@@ -9,18 +9,21 @@ from decimal import Decimal
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from tierline.engine.following.obey import RecordChange
 from tierline.engine.governor import Cap
 from tierline.env import RealClock, RealFiles, RealNetwork, SeededRandom, SystemRandom
 from tierline.model.errors import ConfigError
 from tierline.model.identity import ChannelId, DerId, Lfdi, PartyId, der_id, lfdi_of_certificate
 from tierline.model.parties import Authority, Channel, Principal, Role
-from tierline.model.records import AuditRecord
+from tierline.model.records import AuditRecord, FollowedProgramsRecord
 from tierline.model.topology import Grid
+from tierline.node.capture import Capture, CapturedHandler
 from tierline.node.fleet_device import fleet_of
 from tierline.node.follower import Follower, Self
 from tierline.node.listening import Listening, listening_of
 from tierline.node.notifying import Telling, telling_of
 from tierline.node.relay_links import relaying_of
+from tierline.node.shared_channel import SharedChannel
 from tierline.node.uplink import uplink
 from tierline.operations.serving.groups import joining
 from tierline.operations.serving.limits import recall
@@ -100,6 +103,8 @@ class Identity:
     key: Path
     anchors: tuple[bytes, ...]
     trust: ChainTrust
+    capture: Capture | None = None
+    """Where what is sent under this identity is written down, in demonstrations."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -162,6 +167,8 @@ def compose(config: NodeConfig, databases: Databases) -> Node:
     random = random_of(config, len(store.load(AuditRecord)))
     node = Node(config=config, clock=clock, random=random, store=store, files=RealFiles())
     identity = None if config.tls is None else identity_of(config, config.tls)
+    if identity is not None and config.capture is not None:
+        identity.capture = Capture(node.files, str(config.state / config.capture.path), clock)
     if config.listener is not None and identity is not None:
         node.listening = listening_of(config, config.listener, identity, clock, store)
     if config.serve is not None and identity is not None:
@@ -305,7 +312,7 @@ def _serving(config: NodeConfig, identity: Identity, node: Node) -> ServingHalf:
         return handler.knows(peer.lfdi)
 
     http = HttpServer(
-        handler=handler,
+        handler=handler if identity.capture is None else CapturedHandler(handler, identity.capture),
         context=tls.server_context(identity.certificate, identity.key, identity.anchors),
         trust=identity.trust,
         authorise=authorise,
@@ -320,34 +327,35 @@ def _follower(config: NodeConfig, identity: Identity | None, node: Node) -> Foll
     own = _own_der_id(config)
     lfdi = Lfdi("0" * 40) if identity is None else identity.lfdi
     device, measure_s = _device(config, node, own)
-    channels = tuple(
-        Channel(
+    obeyed = [north for north in config.north if north.use == "obey"]
+    channels = {
+        ChannelId(north.channel): Channel(
             id=ChannelId(north.channel),
             party=PartyId(north.party),
             authority=_AUTHORITIES[north.authority],
             rank=north.rank,
         )
-        for north in config.north
-        if north.use == "obey"
-    )
+        for north in obeyed
+    }
     if config.north and identity is None:
         raise AssertionError("a node with a north link has certificates by its configuration check")
     servers = {
-        ChannelId(north.channel): Pace(
-            link=_north(config, north, identity, node),
-            poll_override_s=north.poll_s,
-            measure_s=measure_s,
-        )
-        for north in config.north
-        if identity is not None and north.use == "obey"
+        channel: _server(config, [north for north in obeyed if north.channel == channel], identity, node, measure_s)
+        for channel in channels
+        if identity is not None
     }
     me = Self(
         der_id=own,
         lfdi=lfdi,
         party=PartyId(config.node.party),
-        channels=channels,
+        channels=tuple(channels.values()),
         mode=config.follow.mode,
         supersede_code=config.follow.supersede_code,
+        owner_limits=config.follow.limits,
+        refusable=frozenset(_AUTHORITIES[authority] for authority in config.follow.opt_out),
+        record=tuple(
+            RecordChange(since=change.since, channel=ChannelId(change.channel)) for change in config.follow.record
+        ),
         measure_s=measure_s,
         phase_s=float(node.random.between(0, _DAY_S - 1)),
     )
@@ -374,10 +382,36 @@ def _device(config: NodeConfig, node: Node, own: DerId) -> tuple[Southbound, flo
     return device, float(south.read_s)
 
 
-def _north(config: NodeConfig, north: NorthPart, identity: Identity, node: Node) -> Sep2North:
-    courier, entry = uplink(north, identity, node.clock)
+def _server(
+    config: NodeConfig, norths: Sequence[NorthPart], identity: Identity, node: Node, measure_s: float
+) -> Pace | SharedChannel:
+    """Give the one server of a channel, or all of them as one.
+
+    Raises: ConfigError.
+    """
     pen = 0 if config.identity is None else config.identity.pen
-    return Sep2North(courier=courier, entry=entry, clock=node.clock, store=node.store, lfdi=identity.lfdi, pen=pen)
+    paces: dict[str, Pace] = {}
+    for north in norths:
+        courier, entry = uplink(north, identity, node.clock)
+        if entry.server in paces:
+            raise ConfigError(
+                f"[[north]] server: {north.server!r} stands twice for channel {north.channel!r}; remove one"
+            )
+        link = Sep2North(
+            courier=courier,
+            entry=entry,
+            clock=node.clock,
+            store=node.store,
+            lfdi=identity.lfdi,
+            pen=pen,
+            is_one_of=len(norths) > 1,
+        )
+        paces[entry.server] = Pace(link=link, poll_override_s=north.poll_s, measure_s=measure_s)
+    if len(paces) == 1:
+        return next(iter(paces.values()))
+    channel = ChannelId(norths[0].channel)
+    known = (record for record in node.store.load(FollowedProgramsRecord) if record.channel == channel)
+    return SharedChannel(channel, paces, next(known, None))
 
 
 def _own_der_id(config: NodeConfig) -> DerId:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 import tomllib
 from datetime import datetime  # noqa: TC003 - pydantic reads the annotations at run time
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from tierline.model.control import Setpoints
 from tierline.model.errors import ConfigError
+from tierline.model.functions import FUNCTIONS, Merge
 from tierline.model.parties import ChannelMode
+from tierline.model.validity import fault_of
 from tierline.operations.serving.fleet import CARRIED
 
 if TYPE_CHECKING:
@@ -255,6 +259,26 @@ class SouthPart(_Part):
     _read = field_validator("address", mode="before")(parse_address)
 
 
+class RecordPart(_Part):
+    """In single mode: from an instant on another channel is the one that is obeyed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
+
+    channel: Annotated[str, Field(pattern=_NAME)]
+    """That of a [[north]]; what is under way on the one obeyed before is given up then."""
+    since: datetime = Field(alias="from")
+    """The instant, in this node's time."""
+
+    _aware = field_validator("since")(aware)
+
+
+class CapturePart(_Part):
+    """Every message this node sends, in clear, for tests of what leaves it; refused where [tls] demo is not set."""
+
+    path: Path = Path("capture.jsonl")
+    """Relative to the state folder."""
+
+
 class FollowPart(_Part):
     """How controls from above are obeyed."""
 
@@ -263,6 +287,14 @@ class FollowPart(_Part):
     """What a DER answers to an event that another program superseded before it began."""
     owner_limits: dict[str, Annotated[float, Field(ge=0)]] = {}
     """Limits the owner always keeps in force, by function, such as max_lim_w_pct."""
+    opt_out: list[Literal["utility", "aggregator", "owner"]] = ["aggregator", "owner"]
+    """Whose events the owner may refuse, by authority of the channel."""
+    record: list[RecordPart] = []
+
+    @property
+    def limits(self) -> Setpoints:
+        """The owner's limits as the rules take them."""
+        return Setpoints.of({name: Decimal(str(value)) for name, value in self.owner_limits.items()})
 
 
 class FieldPart(_Part):
@@ -306,6 +338,7 @@ class NodeConfig(_Part):
     grant: list[GrantPart] = []
     follow: FollowPart = FollowPart()
     field: FieldPart | None = None
+    capture: CapturePart | None = None
     folder: Path = Field(default=Path(), exclude=True)
     """Folder of the file, from which relative paths count."""
 
@@ -369,6 +402,8 @@ def _check(config: NodeConfig, text: str, path: Path) -> None:
         raise refuse(
             ("serve", "sep2"), "[identity] pen is missing; a server needs the party's private enterprise number"
         )
+    if config.capture is not None and (config.tls is None or not config.tls.demo):
+        raise refuse(("capture",), "messages are written down in demonstrations only; remove it")
     _check_links(config, refuse)
     _check_operator(config, refuse)
 
@@ -393,6 +428,7 @@ def _check_links(config: NodeConfig, refuse: Callable[[tuple[object, ...], str],
         raise refuse(("fleet",), "a node obeys with one device or with its fleet; remove [[south]] or [fleet]")
     _check_grants(config, refuse)
     _check_channels(config, refuse)
+    _check_follow(config, refuse)
 
 
 def _check_grants(config: NodeConfig, refuse: Callable[[tuple[object, ...], str], ConfigError]) -> None:
@@ -431,6 +467,30 @@ def _check_channels(config: NodeConfig, refuse: Callable[[tuple[object, ...], st
             )
         if ranks.setdefault(north.rank, north.channel) != north.channel:
             raise refuse(("north", number, "rank"), f"{north.rank!r} is that of another link; give each its own")
+
+
+def _check_follow(config: NodeConfig, refuse: Callable[[tuple[object, ...], str], ConfigError]) -> None:
+    for name, value in config.follow.limits.items():
+        if name not in FUNCTIONS or FUNCTIONS[name].merge is not Merge.TIGHTEST:
+            limits = ", ".join(sorted(row.name for row in FUNCTIONS.values() if row.merge is Merge.TIGHTEST))
+            raise refuse(("follow", "owner_limits", name), f"{name!r} is no limit; use {limits}")
+        if fault := fault_of(name, value):
+            raise refuse(("follow", "owner_limits", name), fault)
+    obeyed = sorted({north.channel for north in config.north if north.use == "obey"})
+    times: set[datetime] = set()
+    for number, change in enumerate(config.follow.record):
+        where = ("follow", "record", number)
+        if config.follow.mode is ChannelMode.DUAL:
+            raise refuse(where, 'with mode "dual" all channels are obeyed at once; remove it, or set mode = "single"')
+        if change.channel not in obeyed:
+            raise refuse(
+                (*where, "channel"), f"{change.channel!r} is no channel that is obeyed here; use one of {obeyed}"
+            )
+        if change.since in times:
+            raise refuse(
+                (*where, "from"), f"there is another change at {change.since.isoformat()}; give each its own time"
+            )
+        times.add(change.since)
 
 
 def _check_operator(config: NodeConfig, refuse: Callable[[tuple[object, ...], str], ConfigError]) -> None:

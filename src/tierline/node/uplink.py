@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from tierline.env import RealNetwork
 from tierline.model.errors import ConfigError, PeerError
-from tierline.model.identity import ChannelId, PartyId, parse_lfdi
+from tierline.model.identity import ChannelId, Lfdi, PartyId, parse_lfdi
+from tierline.node.capture import CapturedCourier
 from tierline.protocols.sep2.follow.walk import Entry
 from tierline.protocols.sep2.transport import HttpClient
 from tierline.security import tls
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     from tierline.node.compose import Identity
     from tierline.node.config import NorthPart
     from tierline.ports import Clock
+    from tierline.protocols.sep2.courier import Courier
 
 
-def uplink(north: NorthPart, identity: Identity, clock: Clock, *, connections: int = 1) -> tuple[HttpClient, Entry]:
+def uplink(north: NorthPart, identity: Identity, clock: Clock, *, connections: int = 1) -> tuple[Courier, Entry]:
     """Give the courier and the entry of a link; nothing is opened yet.
 
     Raises: ConfigError naming the key at fault.
@@ -28,7 +30,7 @@ def uplink(north: NorthPart, identity: Identity, clock: Clock, *, connections: i
         server_lfdi = None if north.server_lfdi is None else parse_lfdi(north.server_lfdi)
     except PeerError as error:
         raise ConfigError(f"[[north]] server_lfdi: {error}") from error
-    courier = HttpClient(
+    courier: Courier = HttpClient(
         host=host,
         port=port,
         context=tls.client_context(identity.certificate, identity.key, identity.anchors),
@@ -38,6 +40,8 @@ def uplink(north: NorthPart, identity: Identity, clock: Clock, *, connections: i
         server_lfdi=server_lfdi,
         connections=connections,
     )
+    if identity.capture is not None:
+        courier = CapturedCourier(courier, identity.capture, server_lfdi or Lfdi(""))
     entry = Entry(
         dcap=path,
         lfdi=identity.lfdi,

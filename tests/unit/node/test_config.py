@@ -165,6 +165,7 @@ def test_an_address_is_written_as_it_is_read(host, text):
         (NODE + SOUTH + "[operator]\n", "etc/node.toml:8: operator: there is nothing to operate; add [serve], or remove it"),
         (SERVER + '[operator]\ncertificate = "a.pem"\n', "etc/node.toml:13: operator: certificate and key belong together"),
         (SERVER + '[operator]\nlisten = "0.0.0.0:80"\n', "etc/node.toml:14: operator.listen: 0.0.0.0:80 is not this machine alone; use 127.0.0.1, or give certificate and key"),
+        (SERVER + "[capture]\n", "etc/node.toml:13: capture: messages are written down in demonstrations only"),
         (SERVER + FIELD, "etc/node.toml:13: field: a field stands alone"),
     ],
 )  # fmt: skip
