@@ -6,11 +6,17 @@ Source: IEEE 1547-2018 4.10 (enter service), 6.4.1 and 6.5.1 (trips), 6.4.2 (mom
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tierline.model.errors import ConfigError
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
 Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -18,16 +24,39 @@ Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
 Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 """One truth value per unit; shape (n,)."""
 
-OV2, OV1, UV1, UV2, OF2, OF1, UF1, UF2 = range(8)
-"""Rows of the trip tables."""
+LEVELS: Final = 3
+"""Trip levels on each side; IEEE 1547-2018 has two, Rule 21 three below nominal voltage."""
 
-# Default trip settings of abnormal operating category III: IEEE 1547-2018 tables 13 (voltage) and 18 (frequency).
-_TRIP_AT: Final = (1.20, 1.10, 0.88, 0.50, 62.0, 61.2, 58.5, 56.5)
-_TRIP_AFTER_S: Final = (0.16, 13.0, 21.0, 2.0, 0.16, 300.0, 300.0, 0.16)
+
+class Side(IntEnum):
+    """What a trip level is a level of."""
+
+    OVER_VOLTAGE = 0
+    UNDER_VOLTAGE = 1
+    OVER_FREQUENCY = 2
+    UNDER_FREQUENCY = 3
+
+
+TRIPS: Final[Mapping[Side, tuple[tuple[float, float], ...]]] = MappingProxyType(
+    {
+        Side.OVER_VOLTAGE: ((1.20, 0.16), (1.10, 13.0)),
+        Side.UNDER_VOLTAGE: ((0.50, 2.0), (0.88, 21.0)),
+        Side.OVER_FREQUENCY: ((62.0, 0.16), (61.2, 300.0)),
+        Side.UNDER_FREQUENCY: ((56.5, 0.16), (58.5, 300.0)),
+    }
+)
+"""Default trip settings of abnormal operating category III: level [pu, Hz] and clearing time [s].
+
+Source: IEEE 1547-2018 tables 13 (voltage) and 18 (frequency).
+"""
 
 
 def _full(n: int, value: float) -> Floats:
     return np.full(n, value)
+
+
+def _rows(side: Side) -> slice:
+    return slice(LEVELS * side, LEVELS * (side + 1))
 
 
 @dataclass(slots=True)
@@ -53,20 +82,24 @@ class ServiceSettings:
     es_rmp_s: Floats
     """Time of the soft start from 0 to full power [s]; 0 = none. 703 ESRmpTms."""
     trip_at: NDArray[np.float64]
-    """Trip thresholds, rows OV2 .. UF2 [pu, Hz]; shape (8, n)."""
+    """Trip levels, `LEVELS` rows a side in the order of `Side` [pu, Hz]; shape (4 * LEVELS, n). Use `set_trips`."""
     trip_after_s: NDArray[np.float64]
-    """Clearing times, rows OV2 .. UF2 [s]; shape (8, n)."""
+    """Clearing times likewise [s]."""
     mc_enabled: Flags
-    """Momentary cessation: no output while the voltage is outside the two limits below."""
+    """Momentary cessation: no output while the voltage is outside the two limits below. 707 and 708 MomCess."""
     mc_v_hi_pu: Floats
-    """Upper limit [pu]."""
+    """Upper limit [pu]; inf where there is none."""
     mc_v_lo_pu: Floats
-    """Lower limit [pu]."""
+    """Lower limit [pu]; below 0 where there is none."""
+    mc_hi_after_s: Floats
+    """How long the voltage must have been above [s]."""
+    mc_lo_after_s: Floats
+    """How long the voltage must have been below [s]."""
 
     @classmethod
     def defaults(cls, n: int) -> ServiceSettings:
         """Return the defaults of category III. Source: IEEE 1547-2018 tables 4, 13, 16 and 18."""
-        return cls(
+        settings = cls(
             es=np.ones(n, dtype=np.bool_),
             connect=np.ones(n, dtype=np.bool_),
             es_v_hi_pu=_full(n, 1.05),
@@ -76,12 +109,29 @@ class ServiceSettings:
             es_dly_s=_full(n, 300.0),
             es_rnd_s=_full(n, 0.0),
             es_rmp_s=_full(n, 300.0),
-            trip_at=np.tile(np.array(_TRIP_AT)[:, np.newaxis], n),
-            trip_after_s=np.tile(np.array(_TRIP_AFTER_S)[:, np.newaxis], n),
+            trip_at=np.zeros((len(Side) * LEVELS, n)),
+            trip_after_s=np.zeros((len(Side) * LEVELS, n)),
             mc_enabled=np.ones(n, dtype=np.bool_),
             mc_v_hi_pu=_full(n, 1.10),
             mc_v_lo_pu=_full(n, 0.50),
+            mc_hi_after_s=_full(n, 0.083),
+            mc_lo_after_s=_full(n, 0.083),
         )
+        for side, levels in TRIPS.items():
+            settings.set_trips(side, slice(None), levels)
+        return settings
+
+    def set_trips(self, side: Side, unit: int | slice, levels: Sequence[tuple[float, float]]) -> None:
+        """Give one unit, or several, the trips of one side: level [pu, Hz] and clearing time [s] of each.
+
+        Raises: ConfigError for more than LEVELS.
+        """
+        if len(levels) > LEVELS:
+            raise ConfigError(f"a unit has at most {LEVELS} trip levels a side, not {len(levels)}")
+        never = (np.inf if side in {Side.OVER_VOLTAGE, Side.OVER_FREQUENCY} else -np.inf, np.inf)
+        padded = np.array([*levels, *[never] * (LEVELS - len(levels))])
+        self.trip_at[_rows(side)].T[unit] = padded[:, 0]
+        self.trip_after_s[_rows(side)].T[unit] = padded[:, 1]
 
 
 @dataclass(slots=True)
@@ -103,7 +153,9 @@ class ServiceState:
     ramp_pu: Floats
     """Soft-start ceiling on the output; above 1 when the start is complete."""
     abnormal_s: NDArray[np.float64] = field(repr=False)
-    """How long each trip condition has held [s]; shape (8, n)."""
+    """How long each trip condition has held [s]; shape (4 * LEVELS, n)."""
+    outside_s: NDArray[np.float64] = field(repr=False)
+    """How long the voltage has been above, and below, the limits of momentary cessation [s]; shape (2, n)."""
 
     @classmethod
     def initial(cls, n: int, *, in_service: bool) -> ServiceState:
@@ -116,7 +168,8 @@ class ServiceState:
             ready_s=np.zeros(n),
             draw=np.zeros(n),
             ramp_pu=_full(n, RAMP_DONE_PU if in_service else 0.0),
-            abnormal_s=np.zeros((8, n)),
+            abnormal_s=np.zeros((len(Side) * LEVELS, n)),
+            outside_s=np.zeros((2, n)),
         )
 
 
@@ -146,8 +199,12 @@ def update(
     state.tripped &= ~entering | leaving
     state.in_service |= entering
     state.in_service &= permitted & has_power & ~leaving
-    outside = (v_pu > settings.mc_v_hi_pu) | (v_pu <= settings.mc_v_lo_pu)
-    state.ceased = outside & settings.mc_enabled & state.in_service
+    state.outside_s += dt_s
+    state.outside_s[0] *= v_pu > settings.mc_v_hi_pu
+    state.outside_s[1] *= v_pu <= settings.mc_v_lo_pu
+    above, below = state.outside_s
+    ceasing = (above > 0) & (above >= settings.mc_hi_after_s) | (below > 0) & (below >= settings.mc_lo_after_s)
+    state.ceased = ceasing & settings.mc_enabled & state.in_service
 
 
 def ramp(state: ServiceState, settings: ServiceSettings, dt_s: float) -> None:
@@ -163,10 +220,11 @@ def ramp(state: ServiceState, settings: ServiceSettings, dt_s: float) -> None:
 def _trips(state: ServiceState, settings: ServiceSettings, v_pu: Floats, f_hz: float, dt_s: float) -> Flags:
     at = settings.trip_at
     abnormal = np.empty(at.shape, dtype=np.bool_)
-    np.greater(v_pu, at[OV2 : OV1 + 1], out=abnormal[OV2 : OV1 + 1])
-    np.less(v_pu, at[UV1 : UV2 + 1], out=abnormal[UV1 : UV2 + 1])
-    np.less(at[OF2 : OF1 + 1], f_hz, out=abnormal[OF2 : OF1 + 1])
-    np.greater(at[UF1 : UF2 + 1], f_hz, out=abnormal[UF1 : UF2 + 1])
+    over_v, under_v, over_f, under_f = (_rows(side) for side in Side)
+    np.greater(v_pu, at[over_v], out=abnormal[over_v])
+    np.less(v_pu, at[under_v], out=abnormal[under_v])
+    np.less(at[over_f], f_hz, out=abnormal[over_f])
+    np.greater(at[under_f], f_hz, out=abnormal[under_f])
     if not abnormal.any():
         state.abnormal_s[:] = 0.0
         return np.zeros(v_pu.shape, dtype=np.bool_)

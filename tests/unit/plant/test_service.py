@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tierline.plant.service import OF2, OV1, UF1, UV2, ServiceSettings, ServiceState, ramp, update
+from tierline.model.errors import ConfigError
+from tierline.plant.service import LEVELS, ServiceSettings, ServiceState, Side, ramp, update
 
 GOOD = 1.0
 
@@ -75,16 +76,49 @@ def test_without_power_the_unit_goes_out_and_comes_back_with_it():
     assert unit.steps(3) == 0  # voltage and frequency were good all the time
 
 
-@pytest.mark.parametrize(("row", "v", "f"), [(OV1, 1.15, 60.0), (UV2, 0.3, 60.0), (OF2, 1.0, 63.0), (UF1, 1.0, 58.0)])
-def test_a_trip_waits_for_its_clearing_time(row, v, f):
+@pytest.mark.parametrize(
+    ("side", "level", "v", "f"),
+    [
+        (Side.OVER_VOLTAGE, 1.1, 1.15, 60.0),
+        (Side.UNDER_VOLTAGE, 0.5, 0.3, 60.0),
+        (Side.OVER_FREQUENCY, 62.0, 1.0, 63.0),
+        (Side.UNDER_FREQUENCY, 58.5, 1.0, 58.0),
+    ],
+)
+def test_a_trip_waits_for_its_clearing_time(side, level, v, f):
     unit = OneUnit(in_service=True)
-    unit.settings.trip_after_s[:] = 1e9
-    unit.settings.trip_after_s[row] = 3.0
+    for each in Side:
+        unit.settings.set_trips(each, 0, ((level, 3.0),) if each is side else ())
     unit.steps(2, v, f)
     assert unit.on
     unit.steps(1, v, f)
     assert not unit.on
     assert unit.state.tripped[0]
+
+
+@pytest.mark.parametrize(("v", "after"), [(0.45, 2), (0.65, 5), (0.85, 9), (0.9, 20)])
+def test_each_of_three_levels_has_its_own_clearing_time(v, after):
+    unit = OneUnit(in_service=True)
+    unit.settings.set_trips(Side.UNDER_VOLTAGE, 0, ((0.5, 2.0), (0.7, 5.0), (0.88, 9.0)))
+    seen = []
+    for _ in range(20):
+        unit.steps(1, v)
+        seen.append(unit.on)
+    assert sum(seen) == (after - 1 if after < 20 else 20)
+
+
+def test_a_side_without_levels_never_trips():
+    unit = OneUnit(in_service=True)
+    for side in Side:
+        unit.settings.set_trips(side, slice(None), ())
+    for v, f in ((5.0, 60.0), (0.0, 60.0), (1.0, 90.0), (1.0, 10.0)):
+        unit.steps(400, v, f)
+        assert unit.on
+
+
+def test_more_levels_than_there_are_are_refused():
+    with pytest.raises(ConfigError, match="at most 3 trip levels a side, not 4"):
+        ServiceSettings.defaults(1).set_trips(Side.UNDER_VOLTAGE, 0, ((0.5, 1.0),) * (LEVELS + 1))
 
 
 def test_a_trip_timer_starts_anew_when_the_voltage_recovers():
@@ -111,6 +145,16 @@ def test_output_ceases_momentarily_outside_the_limits(v, ceased):
     assert bool(unit.state.ceased[0]) is ceased
     unit.steps(1)
     assert not unit.state.ceased[0]
+
+
+@pytest.mark.parametrize(("v", "which"), [(1.11, "mc_hi_after_s"), (0.5, "mc_lo_after_s")])
+def test_output_ceases_after_its_time(v, which):
+    unit = OneUnit(in_service=True)
+    getattr(unit.settings, which)[:] = 3.0
+    unit.steps(2, v=v)
+    assert not unit.state.ceased[0]
+    unit.steps(1, v=v)
+    assert unit.state.ceased[0]
 
 
 def test_momentary_cessation_can_be_disabled():
