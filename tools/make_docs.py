@@ -427,9 +427,19 @@ def _meanings(source: Path) -> Mapping[tuple[str, str], str]:
         if isinstance(owner, ast.ClassDef):
             for field, after in zip(owner.body, owner.body[1:], strict=False):
                 match field, after:
-                    case ast.AnnAssign(target=ast.Name(id=key)), ast.Expr(value=ast.Constant(value=str(text))):
-                        found[owner.name, key] = " ".join(text.split())
+                    case ast.AnnAssign(target=ast.Name(id=key), value=given), ast.Expr(
+                        value=ast.Constant(value=str(text))
+                    ):
+                        found[owner.name, _alias(given) or key] = " ".join(text.split())
     return found
+
+
+def _alias(given: ast.expr | None) -> str:
+    """Give the name under which a field stands in a file, where that is a word of Python; else nothing."""
+    match given:
+        case ast.Call(keywords=[ast.keyword(arg="alias", value=ast.Constant(value=str(name))), *_]):
+            return name
+    return ""
 
 
 def support_fragment(found: Mapping[str, Mapping[str, str]]) -> str:

@@ -19,6 +19,7 @@ import structlog
 
 from tierline.engine.arbitration import Ratings
 from tierline.engine.following.obey import (
+    REFUSABLE,
     Apply,
     DerChanged,
     Obey,
@@ -49,10 +50,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tierline.engine.arbitration import Applied
-    from tierline.engine.following.obey import ObeyEffect
+    from tierline.engine.following.obey import ObeyEffect, RecordChange
     from tierline.model.control import FunctionName
     from tierline.model.identity import ChannelId, DerId, Lfdi, PartyId
-    from tierline.model.parties import Channel, ChannelMode
+    from tierline.model.parties import Authority, Channel, ChannelMode
     from tierline.model.telemetry import Alarm
     from tierline.ports import Behind, Clock, DeviceFacts, Northbound, Random, Southbound, Store
 
@@ -96,6 +97,10 @@ class Self:
     measure_s: float
     """Civil seconds between measurements."""
     owner_limits: Setpoints = field(default_factory=Setpoints)
+    refusable: frozenset[Authority] = REFUSABLE
+    """Whose events the owner may refuse."""
+    record: tuple[RecordChange, ...] = ()
+    """When the channel of record changes."""
     phase_s: float = 0.0
     """Where in its polling interval this follower walks, so that many do not come at once."""
 
@@ -227,6 +232,8 @@ class Follower:
             ratings=_ratings(facts),
             supersede_code=self._me.supersede_code,
             owner_limits=self._me.owner_limits,
+            refusable=self._me.refusable,
+            record=self._me.record,
         )
         return Obey.restore(
             rules,
@@ -374,6 +381,9 @@ class Follower:
                 continue
             try:
                 await link.respond(as_response(record))
+            except LinkError:
+                self._outbox.postpone(record)
+                raise
             except (PeerError, Forbidden) as error:
                 log.warning("response_refused", mrid=record.mrid, status=record.status, why=str(error))
             await self._outbox.done(record, self._clock.now())

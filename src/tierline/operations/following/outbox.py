@@ -41,6 +41,14 @@ class Outbox:
         waiting = self._waiting.get(channel)
         return waiting[0] if waiting else None
 
+    def postpone(self, record: OutboxRecord) -> None:
+        """Let the Responses to other events go first: of several servers that of this one may be the only one away."""
+        waiting = self._waiting[record.channel]
+        self._waiting[record.channel] = [
+            *(other for other in waiting if other.mrid != record.mrid),
+            *(other for other in waiting if other.mrid == record.mrid),
+        ]
+
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tierline.model.errors import Forbidden, PeerError
+from tierline.model.identity import ChannelId
 from tierline.protocols.sep2.answering import Answering
 from tierline.protocols.sep2.courier import Carrier
 from tierline.protocols.sep2.follow.describe import Sent, describe
@@ -27,9 +28,21 @@ if TYPE_CHECKING:
 class Sep2North:
     """One server above one DER."""
 
-    def __init__(self, *, courier: Courier, entry: Entry, clock: Clock, store: Store, lfdi: Lfdi, pen: int) -> None:
+    def __init__(
+        self,
+        *,
+        courier: Courier,
+        entry: Entry,
+        clock: Clock,
+        store: Store,
+        lfdi: Lfdi,
+        pen: int,
+        is_one_of: bool = False,
+    ) -> None:
+        """Begin at an entry; `is_one_of` says that the channel has other servers too, so paths are this one's alone."""
         self._carrier = Carrier(courier, clock, entry.server)
-        self._answering = Answering(store, entry.party, entry.channel)
+        memory = ChannelId(f"{entry.channel}@{entry.server}") if is_one_of else entry.channel
+        self._answering = Answering(store, entry.party, memory)
         self._entry = entry
         self._lfdi = lfdi
         self._pen = pen
