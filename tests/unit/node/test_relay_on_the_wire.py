@@ -1,0 +1,383 @@
+"""Levels that speak IEEE 2030.5 to each other, byte for byte, in one process: a utility, relays, and a DER that obeys."""
+
+import asyncio
+import hashlib
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from tierline.env import SeededRandom
+from tierline.model.control import Curve, CurvePoint, EventStatus, Reference, Setpoints
+from tierline.model.errors import LinkError
+from tierline.model.identity import ChannelId, Lfdi, Mrid, PartyId, der_id
+from tierline.model.parties import Authority, Channel, ChannelMode, Principal, Role
+from tierline.model.records import (
+    DerInfoKind,
+    GroupRecord,
+    MembershipRecord,
+    ReadingRecord,
+)
+from tierline.model.topology import Group, Membership, Tier
+from tierline.node.follower import Follower, Self
+from tierline.node.relay_links import FleetLink
+from tierline.node.relaying import RelayChannel, Relaying
+from tierline.operations.relay.relayed import Relayed
+from tierline.operations.serving import dispatch, registry
+from tierline.operations.serving import programs as own_programs
+from tierline.operations.serving.state import Serving
+from tierline.ports import DeviceFacts, ReadBack
+from tierline.protocols.sep2.fleet_north import Sep2FleetNorth
+from tierline.protocols.sep2.follow.walk import Entry
+from tierline.protocols.sep2.mapping.carry import why_not
+from tierline.protocols.sep2.north import Sep2North
+from tierline.protocols.sep2.server import Sep2Server
+from tierline.protocols.sep2.transport import HttpResponse, Peer, Request
+from tierline.protocols.sep2.views import Rates, Views
+from tierline.sim.loop import VirtualClock, VirtualLoop
+from tierline.storage.memory import MemoryStore
+
+OPERATOR = Principal(party=PartyId("utility"), role=Role.OPERATOR, name="ada")
+LEAVES = [Lfdi(f"{number:02X}" * 20) for number in range(1, 4)]
+PEN = 37244
+VOLT_VAR = Curve(
+    mrid=Mrid("0" * 32),
+    points=tuple(CurvePoint(x=Decimal(x), y=Decimal(y)) for x, y in ((92, 44), (98, 0), (102, 0), (108, -44))),
+    y_reference=Reference.SET_MAX_VAR,
+)
+
+
+class Wire:
+    """Carries the requests of one peer to one server; it can be cut."""
+
+    def __init__(self, level, lfdi):
+        self.level, self.lfdi = level, lfdi
+        self.is_cut = False
+        self.log = Counter()
+
+    async def request(self, method, path, body=b""):
+        if self.is_cut:
+            raise LinkError("no route to host")
+        at, _, query = path.partition("?")
+        request = Request(
+            method=method,
+            path=at,
+            query=query,
+            headers={"content-type": "application/sep+xml"} if body else {},
+            body=body,
+            peer=Peer(lfdi=self.lfdi, fingerprint=self.lfdi, address="192.0.2.9"),
+        )
+        self.log[method] += 1
+        answer = self.level.server.handle(request, self.level.world.clock.now())
+        if asyncio.iscoroutine(answer):
+            answer = await answer
+        return HttpResponse(status=answer.status, headers={"location": answer.location}, body=answer.body, path=path)
+
+    async def close(self):
+        pass
+
+
+class World:
+    def __init__(self):
+        self.loop = VirtualLoop()
+        self.clock = VirtualClock(self.loop)
+        self.tasks = []
+
+    def do(self, work):
+        return self.loop.run_until_complete(work)
+
+    def wait(self, seconds):
+        self.do(asyncio.sleep(seconds))
+
+    def run(self, work):
+        self.tasks.append(self.loop.create_task(work))
+        return self.tasks[-1]
+
+    def close(self):
+        async def end():
+            for task in self.tasks:
+                task.cancel()
+            await asyncio.gather(*self.tasks, return_exceptions=True)
+
+        self.do(end())
+        self.loop.close()
+
+
+class Level:
+    """A node that serves IEEE 2030.5, and relays what the level above shows."""
+
+    def __init__(self, world, name, above=None, enrol="offer", store=None, life=0):
+        self.world, self.name, self.enrol = world, name, enrol
+        self.lfdi = Lfdi(hashlib.sha256(name.encode()).hexdigest()[:40].upper())
+        self.serving = Serving(
+            party=PartyId(name),
+            store=store or MemoryStore(),
+            clock=world.clock,
+            random=SeededRandom(f"{name}/{life}"),
+            pen=PEN,
+            carriers=[why_not],
+        )
+        self.serving.load()
+        self.server = Sep2Server(self.serving, Views(self.serving, Rates(poll_s=60, post_s=60)))
+        self.above = above
+        if above is not None:
+            if self.lfdi not in above.serving.identities:
+                world.do(above.register(self.lfdi, aggregates=PartyId(name)))
+            self._relay(above)
+
+    def _relay(self, above):
+        self.wire = Wire(above, self.lfdi)
+        entry = self.entry(self.lfdi, above)
+        link = Sep2FleetNorth(courier=self.wire, entry=entry, clock=self.world.clock, store=self.serving.store, pen=PEN)
+        self.relayed = Relayed.load(self.serving.store, entry.channel, self.enrol)
+        self.relaying = Relaying(
+            serving=self.serving,
+            channels=[
+                RelayChannel(
+                    principal=Principal(party=PartyId(above.name), role=Role.UPSTREAM, name=above.name),
+                    relayed=self.relayed,
+                    server=FleetLink(link=link, poll_override_s=None, woken=asyncio.Event()),
+                )
+            ],
+            clock=self.world.clock,
+            random=SeededRandom(1),
+        )
+        self.task = self.world.run(self.relaying.run())
+
+    def entry(self, lfdi, above):
+        return Entry(
+            dcap="/dcap",
+            lfdi=lfdi,
+            channel=ChannelId(above.name),
+            party=PartyId(above.name),
+            server="192.0.2.1:8443",
+            server_lfdi=above.lfdi,
+            pin=None,
+        )
+
+    async def register(self, *lfdis, **parts):
+        await registry.register(OPERATOR, self.serving, [registry.NewDevice(lfdi=lfdi, **parts) for lfdi in lfdis])
+
+    def der(self, lfdi):
+        return registry.device_of(self.serving, lfdi).der_id
+
+    async def group(self, name, lfdis):
+        """Make a group with a program of its own."""
+        now, party = self.serving.clock.now(), self.serving.party
+        group = Group(id=name, tier=Tier.NON_TOPOLOGY, name=name)
+        put = [
+            GroupRecord(party=party, group=group, created_at=now),
+            own_programs.new_program(self.serving, group),
+        ]
+        for lfdi in lfdis:
+            membership = Membership(
+                der_id=self.der(lfdi), group_id=group.id, valid_from=now, valid_to=None, recorded_at=now
+            )
+            put.append(MembershipRecord(party=party, membership=membership, cause="operator"))
+        await self.serving.commit(put)
+
+    async def order(self, group, setpoints, *, start_s=600, duration_s=900, **more):
+        order = dispatch.Order(
+            group_id=group,
+            setpoints=Setpoints.of(setpoints),
+            start=self.world.clock.now() + timedelta(seconds=start_s),
+            duration_s=duration_s,
+            **more,
+        )
+        return (await dispatch.create_control(OPERATOR, self.serving, order)).control
+
+    def shown(self, lfdi):
+        """Walk as a DER does and give what is seen, free of who brought it."""
+        north = Sep2North(
+            courier=Wire(self, lfdi),
+            entry=self.entry(lfdi, self),
+            clock=self.world.clock,
+            store=MemoryStore(),
+            lfdi=lfdi,
+            pen=PEN,
+        )
+        seen = self.world.do(north.walk())
+        return [
+            replace(
+                program,
+                controls=tuple(replace(control, provenance=None) for control in program.controls),
+                default=program.default and replace(program.default, provenance=None),
+            )
+            for program in seen.programs
+        ]
+
+    def answers(self, mrid):
+        return sorted(status for _, status in self.serving.responses.get(mrid, {}))
+
+
+class Device:
+    """A device that holds what it was told."""
+
+    def __init__(self):
+        self.held = Setpoints()
+
+    async def discover(self):
+        return DeviceFacts(
+            manufacturer="m",
+            model="x",
+            serial="1",
+            version="1",
+            nameplate={"rtg_max_w": Decimal(10_000)},
+            settings={"set_max_w": Decimal(10_000)},
+            functions=frozenset({"max_lim_w_pct", "volt_var"}),
+        )
+
+    async def apply(self, target, *, ramp_time_s=None, behind=None):
+        self.held = target
+        return ReadBack(setpoints=target, writes=1)
+
+    async def measure(self):
+        return [("w", 0, 70, 2), ("inverter_status", 0, 4, 0)], []
+
+    async def close(self):
+        pass
+
+
+class Leaf:
+    """A DER below a level."""
+
+    def __init__(self, level, lfdi):
+        world = level.world
+        self.south = Device()
+        store = MemoryStore()
+        north = Sep2North(
+            courier=Wire(level, lfdi),
+            entry=level.entry(lfdi, level),
+            clock=world.clock,
+            store=store,
+            lfdi=lfdi,
+            pen=PEN,
+        )
+        channel = Channel(id=ChannelId(level.name), party=PartyId(level.name), authority=Authority.UTILITY, rank=0)
+        me = Self(
+            der_id=der_id(1),
+            lfdi=lfdi,
+            party=PartyId("owner"),
+            channels=(channel,),
+            mode=ChannelMode.SINGLE,
+            supersede_code="14",
+            measure_s=60.0,
+        )
+
+        class Pace:
+            link = north
+            poll_s = 60.0
+            post_s = 60.0
+
+        follower = Follower(
+            me=me,
+            south=self.south,
+            servers={channel.id: Pace()},
+            store=store,
+            clock=world.clock,
+            random=SeededRandom(2),
+        )
+        world.run(follower.run())
+
+
+@pytest.fixture
+def world():
+    made = World()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def utility(world):
+    return Level(world, "utility")
+
+
+def test_a_gateway_below_a_substation_obeys_the_utility(world, utility):
+    world.do(utility.register(*LEAVES, managed_by=PartyId("substation")))
+    substation = Level(world, "substation", utility, "take")
+    world.wait(70)
+    assert [registry.device_of(substation.serving, lfdi).pin for lfdi in LEAVES] == [
+        registry.device_of(utility.serving, lfdi).pin for lfdi in LEAVES
+    ]
+    world.do(utility.group("g", LEAVES[:2]))
+    leaf, other = Leaf(substation, LEAVES[0]), Leaf(substation, LEAVES[2])
+    control = world.do(utility.order("g", {"max_lim_w_pct": Decimal(50), "volt_var": VOLT_VAR}, randomize_start_s=30))
+    world.wait(200)
+    assert substation.shown(LEAVES[0]) == utility.shown(LEAVES[0]) != []
+    assert utility.answers(control.mrid) == [1]
+    world.wait(600)
+    assert leaf.south.held["max_lim_w_pct"] == 50
+    assert leaf.south.held["volt_var"].points == VOLT_VAR.points
+    assert "max_lim_w_pct" not in other.south.held
+    assert utility.answers(control.mrid) == [1, 2]
+    assert substation.shown(LEAVES[0]) == utility.shown(LEAVES[0])
+    world.wait(900)
+    assert utility.answers(control.mrid) == [1, 2, 3]
+    (answer, *_) = utility.serving.responses[control.mrid].values()
+    assert answer.lfdi == LEAVES[0]
+    readings = [
+        record.reading
+        for record in utility.serving.store.load(ReadingRecord)
+        if record.reading.der_id == utility.der(LEAVES[0])
+    ]
+    assert len({reading.time for reading in readings}) == len(readings) > 10
+    info = utility.serving.infos[utility.der(LEAVES[0]), DerInfoKind.CAPABILITY]
+    assert info.document == substation.serving.infos[substation.der(LEAVES[0]), DerInfoKind.CAPABILITY].document
+
+
+def test_three_relays_below_each_other_enrol_and_pass_everything_through(world, utility):
+    levels = [utility]
+    for name in ("region", "aggregator", "facility"):
+        levels.append(Level(world, name, levels[-1]))
+    lowest = levels[-1]
+    world.do(lowest.register(*LEAVES))
+    world.wait(400)
+    assert all(registry.device_of(utility.serving, lfdi) for lfdi in LEAVES)
+    leaf = Leaf(lowest, LEAVES[0])
+    world.do(utility.group("g", LEAVES[:1]))
+    world.do(own_programs.set_default(OPERATOR, utility.serving, "g", Setpoints.of({"max_lim_w_pct": Decimal(90)})))
+    control = world.do(utility.order("g", {"max_lim_w_pct": Decimal(30)}, randomize_start_s=-10))
+    world.wait(400)
+    assert leaf.south.held["max_lim_w_pct"] == 90
+    world.wait(250)
+    assert leaf.south.held["max_lim_w_pct"] == 30
+    for level in levels:
+        assert level.shown(LEAVES[0]) == utility.shown(LEAVES[0]) != []
+        assert level.shown(LEAVES[1]) == []
+    world.do(dispatch.cancel_control(OPERATOR, utility.serving, control.mrid))
+    world.wait(300)
+    assert leaf.south.held["max_lim_w_pct"] == 90
+    for level in levels:
+        assert level.answers(control.mrid) == [1, 2, 6]
+        assert level.shown(LEAVES[0]) == utility.shown(LEAVES[0])
+        assert level.shown(LEAVES[0])[0].controls[0].status is EventStatus.CANCELLED
+        assert {record.reading.point for record in level.serving.store.load(ReadingRecord)} == {"w"}
+
+
+def test_a_relay_that_is_cut_off_and_restarted_reconciles_once(world, utility):
+    world.do(utility.register(*LEAVES, managed_by=PartyId("substation")))
+    substation = Level(world, "substation", utility, "take")
+    world.do(utility.group("g", LEAVES))
+    world.wait(70)
+    leaf = Leaf(substation, LEAVES[0])
+    control = world.do(utility.order("g", {"max_lim_w_pct": Decimal(50)}, start_s=400, duration_s=2000))
+    world.wait(300)
+    assert utility.answers(control.mrid) == [1]
+    substation.wire.is_cut = True
+    second = world.do(utility.order("g", {"max_lim_w_pct": Decimal(20)}, start_s=1200, duration_s=600))
+    world.wait(300)
+    assert leaf.south.held["max_lim_w_pct"] == 50, "it goes on with what it knew"
+    assert utility.answers(control.mrid) == [1]
+    substation.task.cancel()
+    world.wait(1)
+    again = Level(world, "substation", utility, "take", store=substation.serving.store, life=1)
+    substation.server = again.server  # the leaf finds it at the same address
+    world.wait(300)
+    assert utility.answers(control.mrid) == [1, 2]
+    assert utility.answers(second.mrid) == [1]
+    world.wait(700)
+    assert leaf.south.held["max_lim_w_pct"] == 20
+    assert utility.answers(control.mrid) == [1, 2, 7]
+    assert again.shown(LEAVES[0]) == utility.shown(LEAVES[0])
