@@ -174,7 +174,14 @@ TESTED_ELSEWHERE = {
     "node/field_inverter.py": "unit/node/test_field.py",
     "node/health.py": "unit/console/test_app.py",  # its only reader
     "operations/serving/relief.py": "unit/operations/serving/test_limits.py",
+    "protocols/sep2/answering.py": "unit/protocols/sep2/test_north.py",  # parts of what a link does
     "protocols/sep2/codec/": "unit/protocols/sep2/test_codec.py",
+    "protocols/sep2/fleet_tree.py": "unit/protocols/sep2/test_fleet_north.py",
+    "protocols/sep2/follow/enrol.py": "unit/protocols/sep2/test_fleet_north.py",
+    "protocols/sep2/follow/fleet.py": "unit/protocols/sep2/test_fleet_north.py",
+    "protocols/sep2/follow/hand_on.py": "unit/protocols/sep2/test_fleet_north.py",
+    "protocols/sep2/follow/programs.py": "unit/protocols/sep2/test_walk.py",
+    "protocols/sep2/follow/subscribe.py": "unit/protocols/sep2/test_subscriptions.py",
     "protocols/sep2/mirrors.py": "unit/protocols/sep2/test_server.py",
     "protocols/sep2/resources/": "unit/protocols/sep2/test_resources.py",
     "protocols/sep2/transport/": "e2e/test_tls.py",  # needs sockets

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tierline.model.errors import PeerError
+from tierline.model.identity import Mrid
 from tierline.model.records import KnownRecord
 from tierline.protocols.sep2.client import post
 from tierline.protocols.sep2.codec import render
 from tierline.protocols.sep2.resources import exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
 
-    from tierline.model.identity import ChannelId, Lfdi, Mrid, PartyId
+    from tierline.model.identity import ChannelId, Lfdi, PartyId
     from tierline.model.programs import Response
     from tierline.ports import Store
     from tierline.protocols.sep2.client import Steps
 
 _REPLY = "reply_to"
 """Prefix of the names under which the paths for Responses are remembered."""
+
+KEPT_FOR = timedelta(days=7)
+"""How long after an event was last listed its Responses may still be on their way."""
 
 
 class Answering:
@@ -32,6 +38,7 @@ class Answering:
         self._reply_to: dict[str, str] = {
             record.name: record.value for record in store.load(KnownRecord) if record.name.startswith(self._prefix)
         }
+        self._missing_since: dict[str, datetime] = {}
 
     async def remember(self, reply_to: Mapping[Mrid, str]) -> None:
         """Keep where Responses go: they may be due after the server is out of reach.
@@ -56,6 +63,16 @@ class Answering:
             await self._store.commit(delete=[self._record(name) for name in gone])
             for name in gone:
                 del self._reply_to[name]
+
+    async def keep_only(self, listed: Collection[Mrid], now: datetime) -> None:
+        """Forget of events what nobody will ask for any more: those that have not been listed for long.
+
+        Raises: LinkError when the store refuses.
+        """
+        names = set(map(self._name, listed))
+        self._missing_since = {name: self._missing_since.get(name, now) for name in self._reply_to if name not in names}
+        old = [name for name, since in self._missing_since.items() if now - since >= KEPT_FOR]
+        await self.forget([Mrid(name.removeprefix(self._prefix)) for name in old])
 
     def answer(self, response: Response, lfdi: Lfdi) -> Steps[None]:
         """Post one Response of the DER with this LFDI.

@@ -1,8 +1,8 @@
 """The north face of a node that stands for many EndDevices at one server, as the port `FleetNorthbound`.
 
 How it is used, round after round: `walk()`, take what was seen, `subscribe()`; then wait for `poll_s`, or until a notice was
-handed to `hear()`. A walk reads everything at the first time, after a failure, and once an hour; in between only what a notice
-named and, every `poll_s`, what the server does not tell of by notices.
+handed to `hear()`. A walk reads everything at the first time, after a failure, and once an hour. In between, one for which
+there is news reads what the news is of, and one without news is a poll: it reads what the server does not tell of.
 """
 
 from __future__ import annotations
@@ -154,7 +154,8 @@ class Sep2FleetNorth:
         async with self._busy:
             now = self._clock.now()
             trusted = self._subscriptions.trusted()
-            poll = _is_over(self._polled_at, now, timedelta(seconds=self.poll_s))
+            # News that never end may not keep us from polling.
+            poll = not self.has_news() or _is_over(self._polled_at, now, timedelta(seconds=self.poll_s))
             everything = self._is_all_stale or _is_over(self._read_all_at, now, EVERYTHING_AFTER)
             # Where the server tells of nothing, everything is read at every poll.
             everything |= poll and not trusted
@@ -166,6 +167,7 @@ class Sep2FleetNorth:
                 # Before anybody knows of the events: Responses may be due after the server is out of reach.
                 await self._answering.remember(self._tree.reply_to)
                 self._tree.reply_to.clear()
+                await self._answering.keep_only(self._tree.events(), now)
                 is_done = True
             finally:
                 # Whatever was missed while nothing could be read: the next walk begins anew.
@@ -272,8 +274,10 @@ class Sep2FleetNorth:
         known = self._places.get(lfdi)
         if known is None or known[0] != device:
             known = self._places[lfdi] = (device, await self._carrier.carry(find_places(device)))
+        if kind not in known[1]:
+            raise Forbidden(f"the server {self._entry.server} has no place for {kind.name} of LFDI {lfdi}")
         try:
-            await self._carrier.carry(put_document(known[1], kind, document))
+            await self._carrier.carry(put_document(known[1][kind], kind, document))
         except Forbidden:
             self._places.pop(lfdi, None)
             raise

@@ -80,6 +80,10 @@ class FleetTree:
         for member in self._members.values():
             yield from member.watched
 
+    def events(self) -> set[Mrid]:
+        """Give all events that are listed."""
+        return {control.mrid for program in self._programs.values() for control in program.read.program.controls}
+
     def leading_to(self, gone: Collection[str]) -> set[str]:
         """Give the paths of the lists that lead to resources, where these are said to be gone."""
         roll = self.roll

@@ -190,8 +190,8 @@ async def test_a_member_that_cannot_be_read_is_left_out_alone(fleet, link, serve
     seen = await link.north.walk()
     assert list(seen.members) == [fleet.lfdi_of(0), fleet.lfdi_of(2)]
     del server.instead[path]
+    link.hear("/x")
     assert len((await link.north.walk()).members) == 2, "what drew an error is asked for again at the next poll"
-    server.clock.move(seconds=60)
     assert len((await link.north.walk()).members) == 3
 
 
@@ -284,12 +284,24 @@ async def test_a_cancelled_walk_is_made_up_for(link, server):
 # --- what did not change ------------------------------------------------------------------------------------------------
 
 
-async def test_nothing_is_asked_before_the_next_poll_without_news(link, server):
+async def test_a_walk_without_news_is_a_poll_whenever_it_comes(fleet, server):
+    link = Link(fleet, server, uri=None)
     first = await link.north.walk()
-    server.log.clear()
+    server.programs[0].controls[7] = 4000
+    server.clock.move(seconds=1)
+    assert await link.north.walk() != first
+
+
+async def test_news_that_never_end_do_not_keep_from_polling(fleet, server):
+    link = Link(fleet, server, uri=None)
+    await link.north.walk()
+    server.programs[0].controls[7] = 4000
+    link.hear("/x")
     server.clock.move(seconds=59)
-    assert await link.north.walk() == first
-    assert server.log == []
+    assert (await link.north.walk()).programs[fleet.program_mrid(0)].controls == ()
+    link.hear("/x")
+    server.clock.move(seconds=1)
+    assert len((await link.north.walk()).programs[fleet.program_mrid(0)].controls) == 1
 
 
 async def test_without_subscriptions_everything_is_read_at_every_poll(fleet, server):
@@ -674,11 +686,39 @@ async def test_what_a_member_says_is_not_put_where_there_is_no_place_for_it(flee
     with pytest.raises(PeerError, match="a DERSettings was expected"):
         await link.north.put_info(fleet.lfdi_of(0), DerInfoKind.SETTINGS, document)
     server.instead["/edev/1/der"] = lambda answer: replace(answer, body=answer.body.replace(b"DERStatusLink", b"Other"))
-    with pytest.raises(Forbidden, match="no place for the DERStatus"):
+    server.log.clear()
+    for _ in range(2):
+        with pytest.raises(Forbidden, match=r"no place for STATUS of LFDI 0*2"):
+            await link.north.put_info(fleet.lfdi_of(1), DerInfoKind.STATUS, document)
+    assert server.asked() == ["/edev/1/der"]
+    assert server.written == []
+
+
+async def test_a_place_that_is_gone_is_looked_for_again(fleet, link, server):
+    await link.north.walk()
+    document = render(der.DERStatus(reading_time=5))
+    await link.north.put_info(fleet.lfdi_of(1), DerInfoKind.STATUS, document)
+    server.instead["PUT", "/edev/1/der/1/status"] = 404
+    with pytest.raises(Forbidden, match="404"):
         await link.north.put_info(fleet.lfdi_of(1), DerInfoKind.STATUS, document)
     server.instead.clear()
+    server.log.clear()
     await link.north.put_info(fleet.lfdi_of(1), DerInfoKind.STATUS, document)
-    assert [line[:2] for line in server.written] == [("PUT", "/edev/1/der/1/status")]
+    assert server.asked() == ["/edev/1/der"]
+
+
+async def test_where_answers_go_is_forgotten_a_week_after_the_event_was_listed(fleet, link, server):
+    server.programs[0].controls = {7: 4000, 8: 5000}
+    await link.north.walk()
+    del server.programs[0].controls[7]
+    link.start()
+    await link.north.walk()
+    server.clock.move(days=7)
+    await link.north.respond(link.answer(fleet.control_mrid(7)))
+    await link.north.walk()
+    with pytest.raises(PeerError, match="has no replyTo"):
+        await link.north.respond(link.answer(fleet.control_mrid(7)))
+    await link.north.respond(link.answer(fleet.control_mrid(8)))
 
 
 async def test_a_device_that_changed_is_asked_for_its_places_again(fleet, link, server):

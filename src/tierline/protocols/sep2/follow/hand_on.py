@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tierline.model.errors import Forbidden, PeerError
 from tierline.model.records import DerInfoKind
 from tierline.protocols.sep2.client import follow_list, put
 from tierline.protocols.sep2.codec import parse, render
 from tierline.protocols.sep2.resources import der, devices, objects
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tierline.protocols.sep2.client import Steps
     from tierline.protocols.sep2.resources.objects import Link
 
@@ -53,14 +50,10 @@ def find_places(device: devices.EndDevice) -> Steps[Places]:
     return {kind: link.href for kind, link in links.items() if link is not None}
 
 
-def put_document(places: Mapping[DerInfoKind, str], kind: DerInfoKind, document: bytes) -> Steps[None]:
+def put_document(href: str, kind: DerInfoKind, document: bytes) -> Steps[None]:
     """Put a document as it was received, without the path it had there.
 
-    Raises: PeerError for a document that is none of its kind; Forbidden when the server has no place for it; LinkError.
+    Raises: PeerError for a document that is none of its kind; Forbidden, LinkError.
     """
-    if kind not in places:
-        raise Forbidden(f"the server offers no place for the {_TYPES[kind].__name__} of this device")
     found = parse(document, _TYPES[kind])
-    if not isinstance(found, _TYPES[kind]):
-        raise PeerError(f"a {type(found).__name__} is no {_TYPES[kind].__name__}")
-    yield from put(places[kind], render(msgspec.structs.replace(found, href=None)))
+    yield from put(href, render(msgspec.structs.replace(found, href=None)))
