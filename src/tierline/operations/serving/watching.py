@@ -209,7 +209,6 @@ class Watching:
             if not leavers.leave_others(party, group):
                 losing |= self._peers({party})
         if point is not None:
-            losing |= self._peers({point})
             yield from self._all(Watch(Watched.END_DEVICE, der))
         yield from self._of_programs(group, losing)
 
