@@ -1,7 +1,7 @@
 """Onboarding in band: a party takes DERs in that it stands for, and takes them out again.
 
 One rule: a DER that was taken out is not forgotten. Its readings, Responses and memberships stay, and when the same party
-takes it in again it is the same DER, so that its series of readings go on.
+takes it in again it is the same DER, so that its history goes on. Only its usage points go, whose names are free again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tierline.engine.access import Grants, Resource, ResourceKind, Verb, may
 from tierline.engine.verdict import Deny
 from tierline.model.errors import Conflict, Forbidden
-from tierline.model.identity import pin
+from tierline.model.identity import DerId, pin
 from tierline.model.parties import Role
 from tierline.model.records import EndDeviceRecord, IdentityRecord
 from tierline.operations.serving.audit import entry
@@ -20,13 +20,16 @@ from tierline.operations.serving.registry import check_free, is_removed, new_der
 from tierline.operations.serving.topology import Move, membership_records
 
 if TYPE_CHECKING:
-    from tierline.model.identity import DerId, Lfdi
+    from tierline.model.identity import Lfdi
     from tierline.model.parties import Principal
     from tierline.model.records import Record
     from tierline.operations.serving.state import Serving
 
 DEVICES_PER_PARTY = 100_000
 """The most DERs a party may have taken in."""
+
+_ANY = DerId("")
+"""One that a party would stand for."""
 
 
 class TooManyDevices(Conflict):
@@ -40,7 +43,7 @@ async def enrol(
 
     Raises: Forbidden for another's DER; Conflict when the LFDI or SFDI is taken, or the party has too many.
     """
-    _require_party(principal)
+    _require(principal, _ANY)
     async with serving.writing:
         known = _of_lfdi(serving, lfdi)
         if known is not None and not is_removed(serving, known):
@@ -65,7 +68,6 @@ async def enrol(
                 registered_at=now,
                 changed_at=now,
             )
-        _require(principal, record.der_id)
         put: list[Record] = [
             record,
             IdentityRecord(party=serving.party, der_id=record.der_id, lfdi=lfdi, valid_from=now),
@@ -87,12 +89,11 @@ async def remove(principal: Principal, serving: Serving, der: DerId) -> None:
 
     Raises: Forbidden for any other DER, also when there is none, so that nobody learns which there are.
     """
-    _require_party(principal)
+    _require(principal, der)
     async with serving.writing:
         device = serving.devices.get(der)
         if device is None or not device.enabled or device.managed_by != principal.party:
             raise Forbidden(f"{principal.name} does not manage this device")
-        _require(principal, der)
         now = serving.clock.now()
         groups = tuple(sorted(serving.groups_of.get(der, ())))
         # Without its place, else the next switching operation would bring it back into the groups of that place.
@@ -104,7 +105,7 @@ async def remove(principal: Principal, serving: Serving, der: DerId) -> None:
         put += membership_records(serving, [Move(der_id=der, leaves=groups, joins=())], "removed")
         detail = {"lfdi": lfdi, "for": principal.party, "service_point": device.service_point, "groups": groups}
         put.append(entry(principal, serving, "remove", f"device {der}", "done", detail))
-        await serving.commit(put)
+        await serving.commit(put, list(serving.mirrors_of.get(der, {}).values()))
 
 
 def _of_lfdi(serving: Serving, lfdi: Lfdi) -> EndDeviceRecord | None:
@@ -119,12 +120,11 @@ def _is_already_theirs(principal: Principal, serving: Serving, device: EndDevice
     return lfdi == principal.lfdi or principal.party in serving.standing.parties(device.der_id)
 
 
-def _require_party(principal: Principal) -> None:
-    if principal.role is not Role.AGGREGATOR:
-        raise Forbidden(f"{principal.name} may not register devices; have them registered out of band")
-
-
 def _require(principal: Principal, der: DerId) -> None:
+    """Stop whoever is no party that stands for others.
+
+    Raises: Forbidden.
+    """
     verdict = may(principal, Verb.REGISTER, Resource(kind=ResourceKind.DER, der_id=der), Grants(ders=frozenset({der})))
-    if isinstance(verdict, Deny):
-        raise Forbidden(verdict.reason)
+    if principal.role is not Role.AGGREGATOR or isinstance(verdict, Deny):
+        raise Forbidden(f"{principal.name} may not register devices in band; have them registered out of band")

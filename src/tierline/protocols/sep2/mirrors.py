@@ -1,7 +1,7 @@
 """Mirror metering at the server: what a device may create, and that nobody writes into another's series.
 
-Two rules. A mRID belongs to whoever used it first, that of a meter reading as well as that of a usage point. What changes a
-usage point is done one after the other, because it is computed from what was there.
+Two rules. A mRID belongs to whoever used it first, that of a meter reading as well as that of a usage point, until that DER
+is taken out. What changes a usage point is done one after the other, because it is computed from what was there.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 from tierline.model.errors import Conflict, PeerError, TierlineError
 from tierline.model.identity import Mrid
 from tierline.operations.serving import telemetry
+from tierline.operations.serving.registry import is_removed
 from tierline.protocols.sep2.codec import parse, render
 from tierline.protocols.sep2.mapping.telemetry import read_readings
 from tierline.protocols.sep2.resources import metering
@@ -122,16 +123,19 @@ class Mirrors:
         if len(meters) > METERS_PER_MIRROR:
             raise TooMany(f"a MirrorUsagePoint has at most {METERS_PER_MIRROR} MirrorMeterReadings")
         owners = self._known_owners()
-        for mrid in meters:
-            if owners.get(mrid, der) != der:
+        before = {mrid: owners.get(mrid) for mrid in meters if owners.get(mrid) != der}
+        for mrid, owner in before.items():
+            if owner is not None and not is_removed(self._serving, self._serving.devices[owner]):
                 raise Conflict(f"the MirrorMeterReading mRID {mrid} is taken; make another one")
-        new = [mrid for mrid in meters if mrid not in owners]
-        owners.update((mrid, der) for mrid in new)
+        owners.update(dict.fromkeys(before, der))
         try:
             yield
         except TierlineError:
-            for mrid in new:
-                del owners[mrid]
+            for mrid, owner in before.items():
+                if owner is None:
+                    del owners[mrid]
+                else:
+                    owners[mrid] = owner
             raise
 
     def _known_owners(self) -> dict[Mrid, DerId]:

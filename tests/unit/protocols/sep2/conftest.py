@@ -20,7 +20,7 @@ from tierline.model.parties import Principal, Role
 from tierline.model.programs import Response, ResponseStatus
 from tierline.model.telemetry import Reading
 from tierline.model.topology import Feeder, Grid, Line, Node, ServicePoint, Source, Switch, SwitchKind, Transformer
-from tierline.operations.serving import dispatch, registry, topology
+from tierline.operations.serving import dispatch, programs, registry, topology
 from tierline.operations.serving.state import Serving
 from tierline.protocols.sep2.codec import parse
 from tierline.protocols.sep2.follow.walk import Entry
@@ -213,9 +213,40 @@ class Bench:
         )
         return await dispatch.create_control(OPERATOR, self.state, order)
 
+    async def default(self, feeder="feeder-1"):
+        setpoints = Setpoints.of({"max_lim_w_pct": Decimal(80)})
+        await programs.set_default(OPERATOR, self.state, self.feeder(feeder), setpoints)
+
     async def move_pv_2(self):
         """Feed pv-2 from the second feeder."""
         await topology.confirm_switching(OPERATOR, self.state, {3: False, 2: True})
+
+
+class Pool:
+    """A party that stands for others: its own entry, and those it manages."""
+
+    def __init__(self, bench, party, lfdi, own, ders):
+        self.bench, self.party, self.lfdi, self.own, self.ders = bench, PartyId(party), lfdi, own, ders
+
+    @classmethod
+    async def of(cls, bench, party, lfdi, managed=()):
+        """Register it: `managed` are LFDI and service point of each DER."""
+        entry = registry.NewDevice(lfdi=lfdi, aggregates=PartyId(party), pin=111115)
+        new = [registry.NewDevice(lfdi=der, service_point=at, managed_by=PartyId(party)) for der, at in managed]
+        own, *ders = await registry.register(OPERATOR, bench.state, [entry, *new])
+        return cls(bench, party, lfdi, own.der_id, [der.der_id for der in ders])
+
+    def get(self, target):
+        return self.bench.get(target, self.lfdi)
+
+    def status(self, target):
+        return self.bench.status(target, self.lfdi)
+
+    def lfdi_of(self, der):
+        return self.bench.state.lfdi_of[der]
+
+    async def ask(self, method, target, body=b"", **headers):
+        return await self.bench.ask(method, target, self.lfdi, body, **headers)
 
 
 SERVER = "192.0.2.1:8443"
@@ -315,6 +346,25 @@ async def bench(clock, store):
     new = [registry.NewDevice(lfdi=lfdi, service_point=name, pin=111115) for name, lfdi in LFDIS.items()]
     await registry.register(OPERATOR, state, new)
     return Bench(clock, store, state)
+
+
+@pytest.fixture
+async def pool(bench):
+    """A party with a DER on each feeder and one without a place."""
+    managed = [("A1" * 20, "pv-1"), ("A3" * 20, "pv-3"), ("A2" * 20, "")]
+    return await Pool.of(bench, "pooler", Lfdi("AA" * 20), managed)
+
+
+@pytest.fixture
+async def other(bench):
+    """Another party, with a DER on the second feeder."""
+    return await Pool.of(bench, "other", Lfdi("BB" * 20), [("B1" * 20, "pv-3")])
+
+
+@pytest.fixture
+def make_pool():
+    """Register another party: `await make_pool(bench, "name", lfdi, managed)`."""
+    return Pool.of
 
 
 @pytest.fixture

@@ -144,7 +144,7 @@ class EntryViews:
                 href=link(Place.END_DEVICE),
                 subscribable=1,
                 der_list_link=ListLink(href=link(Place.DER_LIST), all=1) if is_der else None,
-                device_category=device.device_category if is_der else None,
+                device_category=(device.device_category or None) if is_der else None,
                 device_information_link=Link(href=link(Place.DEVICE_INFORMATION)),
                 lfdi=lfdi,
                 sfdi=sfdi_of(lfdi),
