@@ -35,3 +35,14 @@ async def served(tmp_path):
     async with asyncio.timeout(60):
         yield made
     await made.close()
+
+
+@pytest.fixture
+async def agg(tmp_path):
+    """An aggregator under test with two DERs below it; its head-end is opened by the row."""
+    from bench.agg import Aggregator
+
+    made = Aggregator(tmp_path)
+    async with asyncio.timeout(60):
+        yield made
+    await made.close()

@@ -23,7 +23,7 @@ def test_everything_the_scripted_head_end_says_is_valid_by_the_schema():
     program = Program(mrid("5E"), 10, events, {"opModMaxLimW": 10_000, "setGradW": 50}, [CURVE])
     server.devices = [Device("3E4F45AB31EDFE5B67E343E5E4562E31984E23E5", [Assignment(mrid("F0"), [program])])]
     server.devices += [Device("0" * 39 + "1", stands_for_others=True)]
-    server.mirrors["/m/0"] = mrid("20")
+    server.mirrors["/m/0"] = (mrid("20"), "0" * 40)
     said = {path: server.document(path, {"s": 0, "l": 255}) for path in (*PATHS, "/e/1", "/m/0")}
     assert {path: faults_of(text.encode()) for path, text in said.items() if faults_of(text.encode())} == {}
 

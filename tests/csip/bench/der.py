@@ -106,17 +106,16 @@ class Der:
         files = write_credential(folder, "own", credential)
         return context_of(*files, self.spine.folder / "root.pem")
 
-    def compose(self, port, *, pin=111115, follow="", north=""):
-        text = f"""{self.spine.common("gw", 2, "owner")}
+    def compose(self, port, *, pin=111115, follow="", name="gw", party="utility"):
+        text = f"""{self.spine.common(name, 2, "owner")}
             [identity]
             pen = 40732
             [[north]]
             protocol = "sep2"
-            channel = "utility"
-            party = "utility"
+            channel = "{party}"
+            party = "{party}"
             server = "https://127.0.0.1:{port}/dcap"
             pin = {pin}
-            {north}
             [[south]]
             protocol = "sunspec"
             address = "127.0.0.1:1"
@@ -124,7 +123,7 @@ class Der:
             [follow]
             {follow}
             """
-        self.node = compose(parse_config(text, self.spine.folder / "gw.toml"), self.spine.databases)
+        self.node = compose(parse_config(text, self.spine.folder / f"{name}.toml"), self.spine.databases)
         self.node.follower._south = self.device
         return self.node.follower
 

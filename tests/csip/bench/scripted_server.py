@@ -7,11 +7,11 @@ import hashlib
 import re
 import ssl
 from dataclasses import dataclass
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from lxml import etree
 
-from bench.documents import POLL_S, REPLY_TO, control, curve, default_control, element, link, program, root
+from bench.documents import POLL_S, REPLY_TO, Device, control, curve, default_control, element, link, program, root
 
 CCM_8 = "ECDHE-ECDSA-AES128-CCM8"
 """0xC0AE of COMM-003, under OpenSSL's name."""
@@ -83,11 +83,17 @@ class ScriptedServer:
         self.hrefs = set()
         """Every path that was handed out."""
         self.mirrors = {}
-        """Path of a MirrorUsagePoint to its mRID."""
+        """Path of a MirrorUsagePoint to its mRID and the LFDI it is for."""
+        self.subscriptions = {}
+        """Path of a Subscription to the resource and the URI that it names."""
+        self.notices = []
+        """What was told: resource, and what the listener answered to it."""
         self.kept = {}
         """Path to what was put or posted there, newest last."""
         self._server = None
         self._writers = set()
+        self.caller = None
+        """The context in which listeners are called."""
 
     async def __aenter__(self):
         loop = asyncio.get_running_loop()
@@ -175,32 +181,86 @@ class ScriptedServer:
             case "POST":
                 return self._post(request)
             case "DELETE":
-                return Answer(204)
+                return self._delete(request)
         return Answer(501)
 
     def _post(self, request):
         self.kept.setdefault(request.path, []).append(request)
+        if request.path == "/e":
+            self.devices.append(Device(request.text("lFDI").upper().zfill(40)))
+            return Answer(201, location=f"/e/{len(self.devices) - 1}")
+        if re.fullmatch(r"/e/\d+/sub", request.path):
+            wish = (request.text("subscribedResource"), request.text("notificationURI"))
+            at = next((path for path, known in self.subscriptions.items() if known == wish), None)
+            at = at or f"{request.path}/{len(self.kept[request.path])}"
+            self.subscriptions[at] = wish
+            return Answer(201, location=at)
         if request.path == "/m":
-            at = next((path for path, name in self.mirrors.items() if name == request.text("mRID")), None)
+            mirror = (request.text("mRID"), request.text("deviceLFDI"))
+            at = next((path for path, known in self.mirrors.items() if known == mirror), None)
             at = at or f"/m/{len(self.mirrors)}"
-            self.mirrors[at] = request.text("mRID")
+            self.mirrors[at] = mirror
             return Answer(201, location=at)
         if request.path in self.mirrors:
             return Answer(204)
         return Answer(201, location=f"{request.path}/{len(self.kept[request.path])}")
 
+    def _delete(self, request):
+        if (match := re.fullmatch(r"/e/(\d+)", request.path)) is not None:
+            self.devices[int(match[1])] = None
+        elif self.subscriptions.pop(request.path, None) is None:
+            return Answer(404)
+        return Answer(204)
+
+    # --- what is told -------------------------------------------------------------------------------------------------
+
+    def watched(self):
+        """Give the resources that are subscribed to, each as often as it is."""
+        return sorted(resource for resource, _ in self.subscriptions.values())
+
+    async def tell(self, path, *, status=0, body=None):
+        """Notify whoever subscribed to a resource that it changed; gives the listeners' answers."""
+        answers = []
+        for at, (resource, uri) in list(self.subscriptions.items()):
+            if resource.partition("?")[0] == path:
+                inner = element("subscribedResource", resource) + element("status", status)
+                notice = root("Notification", inner + element("subscriptionURI", at), "/ntfy").replace(
+                    ' href="/ntfy"', ""
+                )
+                answers.append(await self._notify(uri, body or notice))
+                self.notices.append((resource, answers[-1]))
+        return answers
+
+    async def _notify(self, uri, body):
+        where = urlsplit(uri)
+        reader, writer = await asyncio.open_connection(where.hostname, where.port, ssl=self.caller)
+        try:
+            data = body.encode()
+            head = f"POST {where.path} HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Type: application/sep+xml\r\n"
+            writer.write(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+            return int((await reader.readline()).split()[1])
+        finally:
+            writer.transport.abort()
+
     # --- what is shown ------------------------------------------------------------------------------------------------
 
     def programs(self):
         """Give every program once, by its id."""
-        return {p.id: p for d in self.devices for a in d.assignments for p in a.programs}
+        return {p.id: p for d in self.devices if d is not None for a in d.assignments for p in a.programs}
 
     def document(self, path, query):
         """Write what is at a path, or None."""
         for pattern, write in ROUTES:
             if (match := re.fullmatch(pattern, path)) is not None:
+                gone = path.startswith("/e/") and not self._is_there(int(match[1]))
+                gone = gone or (path.startswith("/p/") and match[1] not in self.programs())
+                if gone:
+                    return None
                 return write(self, path, query, *match.groups())
         return None
+
+    def _is_there(self, number):
+        return number < len(self.devices) and self.devices[number] is not None
 
     def _list(self, name, path, query, items, **attributes):
         start, limit = query.get("s", 0), query.get("l", 1)
@@ -209,7 +269,9 @@ class ScriptedServer:
 
     def _dcap(self, path, query):
         inner = link("ResponseSetListLink", "/r", 1) + link("TimeLink", "/t")
-        inner += link("EndDeviceListLink", "/e", len(self.devices)) + link("MirrorUsagePointListLink", "/m", 0)
+        inner += link("EndDeviceListLink", "/e", len([one for one in self.devices if one])) + link(
+            "MirrorUsagePointListLink", "/m", 0
+        )
         return root("DeviceCapability", inner, path, pollRate=self.poll_s)
 
     def _time(self, path, query):
@@ -234,7 +296,7 @@ class ScriptedServer:
         return inner + (link("SubscriptionListLink", f"{at}/sub", 0) if one.stands_for_others else "")
 
     def _one_device(self, path, query, number):
-        return root("EndDevice", self._device(int(number)), path) if int(number) < len(self.devices) else None
+        return root("EndDevice", self._device(int(number)), path)
 
     def _registration(self, path, query, number):
         pin = self.devices[int(number)].pin
@@ -256,13 +318,13 @@ class ScriptedServer:
     def _programs(self, path, query, number, place):
         listed = self.devices[int(number)].assignments[int(place)].programs
         items = [
-            element("DERProgram", program(one), href=f"/p/{one.id}")
+            element("DERProgram", program(one), href=f"/p/{one.id}", subscribable=1)
             for one in sorted(listed, key=lambda one: (one.primacy, one.mrid))
         ]
         return self._list("DERProgramList", path, query, items, pollRate=self.poll_s, subscribable=1)
 
     def _program(self, path, query, name):
-        return root("DERProgram", program(self.programs()[name]), path)
+        return root("DERProgram", program(self.programs()[name]), path, subscribable=1)
 
     def _controls(self, path, query, name):
         now = self.now() + self.clock_error_s
@@ -281,7 +343,7 @@ class ScriptedServer:
 
     def _default(self, path, query, name):
         one = self.programs()[name]
-        return None if one.default is None else root("DefaultDERControl", default_control(one), path)
+        return None if one.default is None else root("DefaultDERControl", default_control(one), path, subscribable=1)
 
     def _curves(self, path, query, name):
         items = [
@@ -302,9 +364,10 @@ class ScriptedServer:
     def _mirror(self, path, query, number):
         if path not in self.mirrors:
             return None
-        inner = element("mRID", self.mirrors[path]) + element("roleFlags", "49")
+        mrid, lfdi = self.mirrors[path]
+        inner = element("mRID", mrid) + element("roleFlags", "49")
         inner += element("serviceCategoryKind", 0) + element("status", 1)
-        inner += element("deviceLFDI", self.devices[0].lfdi) + element("postRate", self.post_s)
+        inner += element("deviceLFDI", lfdi) + element("postRate", self.post_s)
         return root("MirrorUsagePoint", inner, path)
 
 

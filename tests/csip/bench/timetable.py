@@ -22,9 +22,10 @@ STEP_S = 18
 class Timetable:
     """One vector on the clock, from a beginning on."""
 
-    def __init__(self, row, begin):
-        name = next(name for name in _VECTORS if name.startswith(row))
-        self.vector = _VECTORS[name]
+    def __init__(self, row, begin, *, code="7", lead_s=LEAD_S, walk_s=WALK_S, step_s=STEP_S):
+        """Lay out the vector of a row, that of this supersede_code where it has two."""
+        names = [name for name in _VECTORS if name.startswith(row)]
+        self.vector = _VECTORS[names[-1] if code == "14" else names[0]]
         events = [e for walk in self.vector["walks"] for p in walk["programs"] for e in p["events"]]
         instants = {walk["at"] for walk in self.vector["walks"]}
         instants |= {t for e in events for t in (e["start"], e["start"] + e["duration"])}
@@ -32,7 +33,7 @@ class Timetable:
         shown = {walk["at"] for walk in self.vector["walks"]}
         for n, t in enumerate(sorted(instants)):
             self.at[t] = begin
-            begin += (WALK_S if t in shown else STEP_S) if n else LEAD_S
+            begin += (walk_s if t in shown else step_s) if n else lead_s
         self.end = begin
 
     def walks(self):
