@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tierline.model.identity import ChannelId, DerId
     from tierline.model.parties import Principal
     from tierline.model.programs import FleetMember, FleetSeen
-    from tierline.model.records import BufferedReadingRecord, Record
+    from tierline.model.records import BufferedReadingRecord, OutboxRecord, Record
     from tierline.operations.relay.relayed import Relayed
     from tierline.operations.serving.state import Serving
     from tierline.ports import Clock, FleetNorthbound, Random
@@ -39,6 +39,9 @@ log = structlog.get_logger(__name__)
 
 BATCH = 500
 """Readings in one delivery, as a single DER posts them."""
+
+AT_ONCE = 8
+"""Responses under way at the same time, each of another DER."""
 
 CLOCK_TOLERANCE_S = 5.0
 """Beyond it a relay shows intervals that are over, or not yet begun, at the server that made them."""
@@ -227,21 +230,23 @@ class Relaying:
     # --- up ---------------------------------------------------------------------------------------------------------
 
     async def _responding(self, link: _Link) -> None:
-        """Post Responses, the oldest first; one that is refused for good is struck out and logged."""
+        """Post Responses, those of each DER in order; one that is refused for good is struck out and logged."""
         await link.walked.wait()
         while True:
-            record = self._outbox.first(link.id)
-            if record is None:
+            records = self._outbox.heads(link.id, AT_ONCE)
+            if not records:
                 link.to_post.clear()
                 await link.to_post.wait()
                 continue
-            try:
-                await link.server.link.respond(as_response(record))
-            except (PeerError, Forbidden) as error:
-                log.warning(
-                    "response_refused", mrid=record.mrid, status=record.status, lfdi=record.lfdi, why=str(error)
-                )
-            await self._outbox.done(record, self._clock.now())
+            async with asyncio.TaskGroup() as group:
+                posts = [group.create_task(_post(link.server.link, record)) for record in records]
+            failures = {record.der_id: post.result() for record, post in zip(records, posts, strict=True)}
+            delivered = [record for record in records if failures[record.der_id] is None]
+            if delivered:
+                await self._outbox.all_done(delivered, self._clock.now())
+            for failure in failures.values():
+                if failure is not None:
+                    raise failure
 
     async def _informing(self, link: _Link) -> None:
         """Hand on what members say of themselves: when it changed, and again later what was not taken."""
@@ -304,6 +309,17 @@ class Relaying:
             if given_up:
                 log.warning("readings_given_up", channel=link.id, count=given_up, why="too many wait")
             await self._clock.sleep(link.server.post_s)
+
+
+async def _post(link: FleetNorthbound, record: OutboxRecord) -> LinkError | None:
+    """Post one Response; gives why it is to be posted again, if it is."""
+    try:
+        await link.respond(as_response(record))
+    except LinkError as error:
+        return error
+    except (PeerError, Forbidden) as error:
+        log.warning("response_refused", mrid=record.mrid, status=record.status, lfdi=record.lfdi, why=str(error))
+    return None
 
 
 class _Link:

@@ -9,10 +9,10 @@ from tierline.model.programs import Response
 from tierline.model.records import OutboxRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
-    from tierline.model.identity import ChannelId
+    from tierline.model.identity import ChannelId, DerId
     from tierline.ports import Store
 
 
@@ -49,6 +49,15 @@ class Outbox:
             *(other for other in waiting if other.mrid == record.mrid),
         ]
 
+    def heads(self, channel: ChannelId, limit: int) -> list[OutboxRecord]:
+        """Give the oldest Response of each DER, of at most so many of them: those of one DER are posted in order."""
+        found: dict[DerId, OutboxRecord] = {}
+        for record in self._waiting.get(channel, ()):
+            if len(found) == limit:
+                break
+            found.setdefault(record.der_id, record)
+        return list(found.values())
+
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
 
@@ -57,8 +66,16 @@ class Outbox:
 
         Raises: LinkError when that cannot be written down; the Response is posted again then, as the same one.
         """
-        await self._store.commit([replace(record, posted_at=now)])
-        self._waiting[record.channel].remove(record)
+        await self.all_done([record], now)
+
+    async def all_done(self, records: Sequence[OutboxRecord], now: datetime) -> None:
+        """Strike out several, as `done` does one.
+
+        Raises: LinkError.
+        """
+        await self._store.commit([replace(record, posted_at=now) for record in records])
+        for record in records:
+            self._waiting[record.channel].remove(record)
 
 
 async def forget_posted(store: Store, before: datetime) -> int:

@@ -7,6 +7,7 @@ document counts; it waits for as long as it is not the one that was handed on.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 from tierline.model.records import (
@@ -20,7 +21,7 @@ from tierline.model.records import (
 from tierline.operations.relay.relayed import digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tierline.model.identity import ChannelId, DerId, Lfdi, Mrid
     from tierline.model.records import Record
@@ -47,6 +48,10 @@ class Upward:
         self._outbox = outbox
         self._buffer = buffer
         self._wake = wake
+        self._told: dict[ChannelId, dict[Handed, None]] = {relayed.channel: {} for relayed in channels}
+        """What was said since it was last looked at everything."""
+        self._looked_at: dict[ChannelId, Mapping[Lfdi, DerId]] = {}
+        """The members of that time."""
         serving.consequences.append(self.consequences)
         serving.observers.append(self.observe)
 
@@ -86,7 +91,9 @@ class Upward:
                 case BufferedReadingRecord():
                     self._buffer.take([record])
                 case DerInfoRecord():
-                    awake.update(self._channels_for(record.der_id))
+                    for channel in self._channels_for(record.der_id):
+                        self._told[channel][record.der_id, record.kind] = None
+                        awake.add(channel)
                 case _:
                     pass
         for channel in awake:
@@ -94,14 +101,19 @@ class Upward:
 
     def infos(self, relayed: Relayed) -> list[tuple[Lfdi, DerInfoRecord]]:
         """Give the documents that a channel's server does not have yet, member by member."""
-        kinds = tuple(DerInfoKind)
-        return [
-            (lfdi, info)
-            for lfdi, der in relayed.members.items()
-            for kind in kinds
-            if (info := self._serving.infos.get((der, kind))) is not None
-            and relayed.handed_on.get((der, kind)) != digest_of(info.document)
-        ]
+        told = self._told[relayed.channel]
+        if self._looked_at.get(relayed.channel) is not relayed.members:
+            # Others than before: what they said earlier counts too.
+            self._looked_at[relayed.channel] = relayed.members
+            told.update(dict.fromkeys(product(relayed.ders, DerInfoKind)))
+        found = []
+        for handed in list(told):
+            info, lfdi = self._serving.infos.get(handed), relayed.lfdi_of(handed[0])
+            if info is None or lfdi is None or relayed.handed_on.get(handed) == digest_of(info.document):
+                del told[handed]
+            else:
+                found.append((lfdi, info))
+        return found
 
     async def handed_on(self, relayed: Relayed, info: DerInfoRecord) -> None:
         """Write down that a server has a document.
@@ -128,6 +140,7 @@ class Upward:
             gone = [relayed.handed_record(party, handed, digest) for handed, digest in relayed.handed_on.items()]
             await self._serving.store.commit(delete=gone)
             relayed.handed_on.clear()
+        self._looked_at.pop(relayed.channel, None)
 
     def _channel_of(self, mrid: Mrid) -> ChannelId | None:
         """Give the channel that an event came by, None for one of this node's own."""
