@@ -67,17 +67,31 @@ class Watch:
 
 
 class _Leavers:
-    """Who leaves which group with one change."""
+    """Who leaves which group, or those who stand for it, with one change."""
 
-    def __init__(self, serving: Serving, put: Iterable[Record]) -> None:
+    def __init__(self, serving: Serving, put: Iterable[Record], delete: Iterable[Record]) -> None:
         self._serving = serving
-        self._of_group: dict[str, set[str]] = defaultdict(set)
+        self._of_group: dict[GroupId, set[DerId]] = defaultdict(set)
         self._answers: dict[tuple[PartyId, GroupId], bool] = {}
         for record in put:
             if isinstance(record, MembershipRecord) and record.membership.valid_to is not None:
-                self._of_group[record.membership.group_id].add(record.membership.der_id)
+                self._of_group[GroupId(record.membership.group_id)].add(DerId(record.membership.der_id))
+            elif isinstance(record, EndDeviceRecord) and self.changes_hands(record):
+                self._leaves_all(record.der_id)
+        for record in delete:
+            if isinstance(record, EndDeviceRecord):
+                self._leaves_all(record.der_id)
 
-    def leave_others(self, party: PartyId, group: GroupId) -> bool:
+    def changes_hands(self, record: EndDeviceRecord) -> bool:
+        """Tell whether others stand for an EndDevice from now on, or nobody."""
+        before = self._serving.devices.get(record.der_id)
+        return before is not None and (before.managed_by, before.enabled) != (record.managed_by, record.enabled)
+
+    def _leaves_all(self, der: DerId) -> None:
+        for group in self._serving.groups_of.get(der, ()):
+            self._of_group[group].add(der)
+
+    def stands_for_others(self, party: PartyId, group: GroupId) -> bool:
         """Tell whether a party stands for a member of a group that stays in it."""
         if (party, group) not in self._answers:
             left, parties = self._of_group[group], self._serving.standing.parties
@@ -120,11 +134,11 @@ class Watching:
         found: set[str] = set()
         if not self._watch_of:
             return found
-        leavers = _Leavers(self._serving, put)
+        leavers = _Leavers(self._serving, put, delete)
         for record in put:
             found.update(self._by_put(record, leavers))
         for record in delete:
-            found.update(self._by_delete(record, now))
+            found.update(self._by_delete(record, leavers, now))
         return found
 
     def leaving(self, put: Iterable[Record], delete: Iterable[Record]) -> list[DerId]:
@@ -136,7 +150,7 @@ class Watching:
         serving = self._serving
         match record:
             case EndDeviceRecord():
-                yield from self._by_device(record)
+                yield from self._by_device(record, leavers)
             case IdentityRecord():
                 yield from self._all(Watch(Watched.END_DEVICE, record.der_id))
                 yield from self._lists({record.der_id}, serving.standing.parties(record.der_id))
@@ -158,10 +172,10 @@ class Watching:
             case _:
                 pass
 
-    def _by_delete(self, record: Record, now: datetime) -> Iterator[str]:
+    def _by_delete(self, record: Record, leavers: _Leavers, now: datetime) -> Iterator[str]:
         match record:
             case EndDeviceRecord():
-                yield from self._by_device(record, is_gone=True)
+                yield from self._by_device(record, leavers, is_gone=True)
             case ProgramRecord():
                 for kind in _OF_PROGRAM:
                     yield from self._all(Watch(kind, record.mrid))
@@ -175,7 +189,7 @@ class Watching:
             case _:
                 pass
 
-    def _by_device(self, record: EndDeviceRecord, *, is_gone: bool = False) -> Iterator[str]:
+    def _by_device(self, record: EndDeviceRecord, leavers: _Leavers, *, is_gone: bool = False) -> Iterator[str]:
         serving, der = self._serving, record.der_id
         before = serving.devices.get(der)
         if record == before and not is_gone:
@@ -183,16 +197,16 @@ class Watching:
         parties = set(serving.standing.parties(der))
         if record.managed_by is not None:
             parties.add(record.managed_by)
+        groups = serving.groups_of.get(der, ())
+        parties |= {point for group in groups if (point := self._control_point(group)) is not None}
         yield from self._all(Watch(Watched.END_DEVICE, der))
         yield from self._lists({der}, parties)
-        if before is None or (
-            not is_gone and (before.managed_by, before.enabled) == (record.managed_by, record.enabled)
-        ):
+        if not is_gone and not leavers.changes_hands(record):
             return
         for kind in (Watched.ASSIGNMENTS, Watched.PROGRAMS):
             yield from self._all(Watch(kind, der))
-        for group in serving.groups_of.get(der, ()):
-            yield from self._of_programs(group, {der} | self._peers(parties))
+        for group in groups:
+            yield from self._of_programs(group, self._losing(der, parties, group, leavers))
 
     def _by_membership(self, record: MembershipRecord, leavers: _Leavers) -> Iterator[str]:
         serving = self._serving
@@ -204,13 +218,13 @@ class Watching:
             yield from self._lists(set(), {point})
         if record.membership.valid_to is None:
             return
-        losing = {der}
-        for party in serving.standing.parties(der):
-            if not leavers.leave_others(party, group):
-                losing |= self._peers({party})
         if point is not None:
             yield from self._all(Watch(Watched.END_DEVICE, der))
-        yield from self._of_programs(group, losing)
+        yield from self._of_programs(group, self._losing(der, serving.standing.parties(der), group, leavers))
+
+    def _losing(self, der: DerId, parties: Iterable[PartyId], group: GroupId, leavers: _Leavers) -> set[DerId]:
+        """Give who does not see the programs of a group any more when one of its members goes."""
+        return {der} | self._peers(party for party in parties if not leavers.stands_for_others(party, group))
 
     def _by_default(self, record: DefaultRecord) -> Iterator[str]:
         served = self._serving.programs.get(record.program)

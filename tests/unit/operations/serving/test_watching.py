@@ -245,6 +245,8 @@ async def test_a_control_point_is_told_who_comes_and_goes(clock, operator, subsc
     await everything.subscribe("point", point, ("list", "end_devices"), *of_program(subscribing, "feeder-1"))
     coming = await everything.after(topology.confirm_switching(operator, served, {2: False, 3: True}))
     assert coming == {"point list"}
+    for enabled in (False, True):
+        assert await everything.after(registry.enable(operator, served, pv_4.der_id, enabled=enabled)) == {"point list"}
     await everything.subscribe("point", point, *of_der(pv_4, "pv-4"))
     going = await everything.after(topology.confirm_switching(operator, served, {2: True, 3: False}))
     assert going == {"point list", "point end_device pv-4", "point assignments pv-4", "point programs pv-4"}
