@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tierline.node import field_trips
 from tierline.plant.inverter import InverterStatus
 from tierline.protocols.sunspec.device import InverterType, standard_models
 from tierline.protocols.sunspec.image import RegisterImage
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from tierline.protocols.sunspec.codec import Block, Value
     from tierline.protocols.sunspec.inverter import Change
 
-MODELS: Final = frozenset({1, 701, 702, 703, 704, 705, 706, 711, 712})
-"""What the inverters offer; the plant's trip settings are not adjustable, so 707 to 710 are left out."""
+MODELS: Final = frozenset({1, *range(701, 713)})
+"""What the inverters offer."""
 
 V_NOM: Final = Decimal(277)
 """Nominal voltage, line to neutral [V]: 480Y/277, usual for three-phase inverters of this size in North America."""
@@ -47,8 +48,8 @@ _UNUSED: Final[Mapping[int, tuple[str, ...]]] = {
 }
 """Points that the plant does not know; those of constant power factor when absorbing go too: it only generates."""
 
-_MODES: Final = sum(1 << bit for bit in (0, 1, 2, 3, 4, 5, 9, 10))
-"""702 CtrlModes: MAX_W, FIXED_W, FIXED_VAR, FIXED_PF, VOLT_VAR, FREQ_WATT, WATT_VAR, VOLT_WATT."""
+_MODES: Final = sum(1 << bit for bit in (0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 12, 13))
+"""702 CtrlModes: all but dynamic reactive current and schedules."""
 
 _OVER_FREQUENCY, _UNDER_FREQUENCY, _OVER_VOLTAGE, _UNDER_VOLTAGE = (1 << bit for bit in (8, 9, 10, 11))
 """Bits of 701 Alrm."""
@@ -122,7 +123,7 @@ class FieldInverter:
         measured = self.device.image.models[701]
         self.measured = range(measured.address, measured.end)
         """The registers of its measurements, which change by themselves."""
-        for model_id in _TAKERS:
+        for model_id in (*_TAKERS, *field_trips.SIDES):
             self._take_over(model_id)
 
     def read(self, address: int, count: int) -> bytes:
@@ -161,6 +162,10 @@ class FieldInverter:
                 return value == 0  # the plant's droop ends where its units cannot generate less
             case Changed(path=path, value=value) if path.endswith("Pri"):
                 return value in {0, _REACTIVE}
+            case Changed(model_id=model_id, path="Ena", value=value) if model_id in field_trips.SIDES:
+                return value == 1  # a protection is adjusted, never switched off
+            case Adopted(model_id=model_id, values=values) if model_id in field_trips.SIDES:
+                return field_trips.may_be_adopted(model_id, values)
             case Adopted(model_id=711, values=values):
                 return all(values[path] for path in ("KOf", "KUf"))
             case Adopted(model_id=model_id, values=values):
@@ -182,6 +187,8 @@ class FieldInverter:
     def _take_over(self, model_id: int) -> None:
         """Let the plant act on what a model says now."""
         image, settings = self.device.image, self._plant.fleet.settings
+        if model_id in field_trips.SIDES:
+            field_trips.take_over(settings.service, self._row, model_id, self.device.active(model_id))
         taker = _TAKERS.get(model_id)
         if taker is None:
             return

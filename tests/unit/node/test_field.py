@@ -1,9 +1,11 @@
 import asyncio
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from tierline.model.errors import ConfigError
@@ -175,6 +177,20 @@ def adopt(bench, model_id, values):
     return bench.image().block(model_id).code("AdptCrvRslt")
 
 
+def force(bench, v_pu, f_hz):
+    """Hold voltage and frequency, whatever the power flow says."""
+    plant = bench.plant
+    plant.frequency_hz = f_hz
+    solve = plant._power_flow.solve
+
+    def held(*args, **kwargs):
+        flow = solve(*args, **kwargs)
+        return replace(flow, v_pu=np.full_like(flow.v_pu, v_pu))
+
+    plant._power_flow.solve = held
+    plant.flow = replace(plant.flow, v_pu=np.full_like(plant.flow.v_pu, v_pu))
+
+
 def points(x, y, *pairs):
     found = {"ActPt": len(pairs)}
     for number, pair in enumerate(pairs):
@@ -192,7 +208,7 @@ async def test_the_journal_begins_with_all_that_reads_the_rest(bench):
     assert start["nodes"] == ["bus", "near", "far", "hv"]
     assert start["feeders"] == ["feeder"]
     assert start["base"] == 40000
-    assert [number for number, _ in start["models"]] == [1, 701, 702, 703, 704, 705, 706, 711, 712]
+    assert [number for number, _ in start["models"]] == [1, *range(701, 713)]
     assert start["scale_factors"]["704"]["WMaxLimPct_SF"] == -2
     assert start["repeats"]["705"] == {"NCrv": 3, "NPt": 10}
     assert (switches["kind"], switches["open"]) == ("switches", [])
@@ -455,6 +471,76 @@ async def test_a_frequency_droop_acts(bench):
     assert bench.settle(120)[0] == pytest.approx(50_000, rel=0.02)
 
 
+def set_of(model_id, *, must, may=(), cease=()):
+    quantity = "V" if model_id in {707, 708} else "Hz"
+    parts = {"MustTrip.": must, "MayTrip.": may} | ({"MomCess.": cease} if model_id in {707, 708} else {})
+    return {
+        f"{part}{path}": value
+        for part, pairs in parts.items()
+        for path, value in points(quantity, "Tms", *pairs).items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("model_id", "must", "v_pu", "f_hz"),
+    [
+        (707, ((50, 2), (50, 20), (70, 20), (70, 40), (88, 40)), 0.6, 60.0),
+        (708, ((120, 2), (120, 20), (112, 20)), 1.15, 60.0),
+        (709, ((57, 2), (57, 20), (59, 20)), 1.0, 58.5),
+        (710, ((62, 20), (62, 40), (61, 40)), 1.0, 62.5),
+    ],
+)
+async def test_a_must_trip_curve_trips_after_its_time_and_not_before(bench, model_id, must, v_pu, f_hz):
+    assert adopt(bench, model_id, set_of(model_id, must=must)) == 1
+    force(bench, v_pu, f_hz)
+    bench.settle(19)
+    assert bench.plant.fleet.state.service.in_service[0]
+    bench.settle(1)
+    assert not bench.plant.fleet.state.service.in_service[0]
+    assert bench.plant.fleet.state.service.in_service[1] == (model_id in {707, 709})  # the other has its own
+
+
+@pytest.mark.parametrize(("model_id", "v_pu", "ceases"), [(707, 0.95, 0.97), (708, 1.07, 1.05)])
+async def test_a_momentary_cessation_curve_acts_and_ends(bench, model_id, v_pu, ceases):
+    must = {707: ((20, 100), (20, 200), (30, 200)), 708: ((120, 100), (120, 200), (115, 200))}[model_id]
+    values = set_of(model_id, must=must, cease=((round(ceases * 100), 5),))
+    assert adopt(bench, model_id, values) == 1
+    before = bench.settle(1)[0]
+    force(bench, v_pu, 60.0)
+    assert bench.settle(4)[0] == pytest.approx(before)
+    assert bench.settle(1)[0] == 0
+    assert adopt(bench, model_id, set_of(model_id, must=must)) == 1
+    assert bench.settle(1)[0] == pytest.approx(before)
+
+
+@pytest.mark.parametrize(
+    ("model_id", "must", "may"),
+    [
+        (707, (), ()),  # no protection at all
+        (707, ((50, 2), (88, 21)), ()),  # a slope
+        (707, ((88, 2), (88, 21), (50, 21)), ()),  # the level nearest to normal comes last
+        (707, ((50, 1), (50, 21), (88, 21)), ((50, 2), (50, 20), (88, 20))),  # trips before it may
+        (707, ((50, 2), (50, 21), (88, 21)), ((50, 1), (50, 20), (80, 20))),  # trips where it may not at all
+        (710, ((61, 2), (61, 20), (62, 20)), ()),
+    ],
+)
+async def test_a_trip_curve_that_is_not_carried_out_is_not_adopted(bench, model_id, must, may):
+    before = bench.plant.fleet.settings.service.trip_at.copy()
+    assert adopt(bench, model_id, set_of(model_id, must=must, may=may)) == 2
+    assert (bench.plant.fleet.settings.service.trip_at == before).all()
+
+
+async def test_a_may_trip_curve_that_must_trip_keeps_clear_of_is_adopted(bench):
+    must = ((50, "1.5"), (50, 11), (70, 11), (70, 21), (88, 21))
+    assert adopt(bench, 707, set_of(707, must=must, may=((50, 1), (50, 10), (70, 10), (70, 20), (88, 20)))) == 1
+    assert adopt(bench, 707, set_of(707, must=must, may=((88, 20), (70, 20), (70, 10), (50, 10), (50, 1)))) == 1
+
+
+async def test_two_levels_of_momentary_cessation_are_more_than_the_plant_has(bench):
+    cease = ((50, 1), (50, 2), (60, 2))
+    assert adopt(bench, 707, set_of(707, must=((50, 2), (50, 21), (88, 21)), cease=cease)) == 2
+
+
 async def test_a_smaller_setting_of_maximum_power_acts_and_moves_what_refers_to_it(bench):
     bench.write(704, {"VarSetMod": 0, "VarSetPct": Decimal(20), "VarSetEna": 1})
     bench.write(702, {"WMax": Decimal(50_000)})
@@ -497,6 +583,7 @@ async def test_a_reversion_timer_ends_a_limit(bench):
         (704, {"AntiIslEna": 0}, 2),
         (704, {"VarSetPri": 2}, 3),
         (706, {"Crv[1].DeptRef": 1}, 3),
+        (707, {"Ena": 0}, 3),
         (711, {"Ctl[1].PMin": 10}, 3),
     ],
 )

@@ -13,6 +13,8 @@ from tierline.protocols.sunspec.image import BASE, RegisterImage
 
 POINTS: Final = 10
 """Points of a stored curve; a DERCurve has at most 10 (IEEE 2030.5-2018, CurveData)."""
+TRIP_POINTS: Final = 5
+"""Points of a trip curve: three levels, as steps."""
 CURVES: Final = 3
 """Stored curves: the active one and two to write."""
 _ACTIVE_AND_SPARE: Final = 2
@@ -62,21 +64,18 @@ def standard_image(kind: InverterType, *, base: int = BASE) -> RegisterImage:
 def standard_models(kind: InverterType) -> list[tuple[Layout, Mapping[str, Value]]]:
     """List the models of an inverter with their first values, in the order of the registers."""
     curves = {"NPt": POINTS, "NCrv": CURVES}
-    sets = {"NPt": POINTS, "NCrvSet": _ACTIVE_AND_SPARE}
+    sets = {"NPt": TRIP_POINTS, "NCrvSet": _ACTIVE_AND_SPARE}
     models: list[tuple[Layout, Mapping[str, Value]]] = [
         (compile_layout(1), _common(kind)),
         (compile_layout(701), _measured(kind)),
         (compile_layout(702), _capacity(kind)),
         (compile_layout(703), _ENTER_SERVICE),
         (compile_layout(704), _controls(kind)),
-        (compile_layout(705, curves), _stored(CURVES, _VOLT_VAR_SCALES, _VOLT_VAR, "")),
-        (compile_layout(706, curves), _stored(CURVES, _VOLT_WATT_SCALES, _VOLT_WATT, "")),
-        *(
-            (compile_layout(model_id, sets), _stored(_ACTIVE_AND_SPARE, scales, curve, "MustTrip."))
-            for model_id, scales, curve in _TRIPS
-        ),
+        (compile_layout(705, curves), _stored(_VOLT_VAR_SCALES, _VOLT_VAR)),
+        (compile_layout(706, curves), _stored(_VOLT_WATT_SCALES, _VOLT_WATT)),
+        *((compile_layout(trip.model_id, sets), _trip_sets(trip)) for trip in _TRIPS),
         (compile_layout(711, {"NCtl": _ACTIVE_AND_SPARE}), _droop()),
-        (compile_layout(712, curves), _stored(CURVES, _WATT_VAR_SCALES, _WATT_VAR, "")),
+        (compile_layout(712, curves), _stored(_WATT_VAR_SCALES, _WATT_VAR)),
     ]
     if kind.capacity_wh:
         models.append((compile_layout(713), _storage(kind)))
@@ -212,21 +211,45 @@ class _Stored:
     extras: Mapping[str, Value]
 
 
-def _stored(number: int, scales: Mapping[str, Value], curve: _Stored, part: str) -> dict[str, Value]:
+def _stored(scales: Mapping[str, Value], curve: _Stored) -> dict[str, Value]:
     """Fill the active curve and every stored one alike; the first is read-only."""
-    values: dict[str, Value] = {"Ena": 1 if part else 0, "AdptCrvReq": 0, "AdptCrvRslt": 1, **scales}
-    parts = ("MustTrip.", "MayTrip.", "MomCess.") if part else ("",)
-    for index in range(number):
+    values: dict[str, Value] = {"Ena": 0, "AdptCrvReq": 0, "AdptCrvRslt": 1, **scales}
+    for index in range(CURVES):
         prefix = f"Crv[{index}]."
         values[f"{prefix}ReadOnly"] = 1 if index == 0 else 0
         values |= {f"{prefix}{path}": value for path, value in curve.extras.items()}
-        for each in parts:
-            points = curve.points if each == part else ()
-            values[f"{prefix}{each}ActPt"] = len(points)
-            for place in range(POINTS):
-                x, y = points[place] if place < len(points) else ("0", "0")
-                values[f"{prefix}{each}Pt[{place}].{curve.x}"] = Decimal(x)
-                values[f"{prefix}{each}Pt[{place}].{curve.y}"] = Decimal(y)
+        values |= _points(prefix, (curve.x, curve.y), curve.points, POINTS)
+    return values
+
+
+def _points(prefix: str, axes: tuple[str, str], points: Points, room: int) -> dict[str, Value]:
+    values: dict[str, Value] = {f"{prefix}ActPt": len(points)}
+    for place in range(room):
+        for axis, number in zip(axes, points[place] if place < len(points) else ("0", "0"), strict=True):
+            values[f"{prefix}Pt[{place}].{axis}"] = Decimal(number)
+    return values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trip:
+    model_id: int
+    quantity: str
+    scale: int
+    must: Points
+    """Quantity and time."""
+    cessation: Points = ()
+
+
+def _trip_sets(trip: _Trip) -> dict[str, Value]:
+    """Fill the active set and the spare one alike; frequency has no momentary cessation."""
+    values: dict[str, Value] = {"Ena": 1, "AdptCrvReq": 0, "AdptCrvRslt": 1}
+    values |= {f"{trip.quantity}_SF": trip.scale, "Tms_SF": -3}
+    parts = {"MustTrip.": trip.must, "MayTrip.": ()} | ({"MomCess.": trip.cessation} if trip.cessation else {})
+    for index in range(_ACTIVE_AND_SPARE):
+        prefix = f"Crv[{index}]."
+        values[f"{prefix}ReadOnly"] = 1 if index == 0 else 0
+        for part, points in parts.items():
+            values |= _points(prefix + part, (trip.quantity, "Tms"), points, TRIP_POINTS)
     return values
 
 
@@ -267,14 +290,24 @@ _WATT_VAR: Final = _Stored(
     points=(("-100", "44"), ("-50", "0"), ("-20", "0"), ("20", "0"), ("50", "0"), ("100", "-44")),
     extras={"DeptRef": 1, "Pri": 1},
 )
-_V_SCALES: Final[Mapping[str, Value]] = {"V_SF": -2, "Tms_SF": -2}
-_HZ_SCALES: Final[Mapping[str, Value]] = {"Hz_SF": -2, "Tms_SF": -2}
-# IEEE 1547-2018, table 13 (voltage, category III) and table 18 (frequency); each trips on the inner side of its line.
+# IEEE 1547-2018, tables 13 and 16 (voltage, category III) and 18 (frequency), as steps: a level holds from its time on.
 _TRIPS: Final = (
-    (707, _V_SCALES, _Stored(x="V", y="Tms", points=(("50", "2"), ("88", "21")), extras={})),
-    (708, _V_SCALES, _Stored(x="V", y="Tms", points=(("110", "13"), ("120", "0.16")), extras={})),
-    (709, _HZ_SCALES, _Stored(x="Hz", y="Tms", points=(("56.5", "0.16"), ("58.5", "300")), extras={})),
-    (710, _HZ_SCALES, _Stored(x="Hz", y="Tms", points=(("61.2", "300"), ("62", "0.16")), extras={})),
+    _Trip(
+        model_id=707,
+        quantity="V",
+        scale=-2,
+        must=(("50", "2"), ("50", "21"), ("88", "21")),
+        cessation=(("50", "0.083"),),
+    ),
+    _Trip(
+        model_id=708,
+        quantity="V",
+        scale=-2,
+        must=(("120", "0.16"), ("120", "13"), ("110", "13")),
+        cessation=(("110", "0.083"),),
+    ),
+    _Trip(model_id=709, quantity="Hz", scale=-2, must=(("56.5", "0.16"), ("56.5", "300"), ("58.5", "300"))),
+    _Trip(model_id=710, quantity="Hz", scale=-2, must=(("62", "0.16"), ("62", "300"), ("61.2", "300"))),
 )
 
 

@@ -163,7 +163,7 @@ def test_a_trip_set_is_adopted_with_all_its_curves(inverter, changes):
     )
     write(inverter, 707, AdptCrvReq=2)
     active = inverter.active(707)
-    assert (active["MomCess.ActPt"], active["MustTrip.ActPt"], active["MomCess.Pt[0].Tms"]) == (1, 2, Decimal("0.08"))
+    assert (active["MomCess.ActPt"], active["MustTrip.ActPt"], active["MomCess.Pt[0].Tms"]) == (1, 3, Decimal("0.08"))
 
 
 def test_a_droop_is_adopted(inverter):
