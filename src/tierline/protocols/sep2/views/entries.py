@@ -16,7 +16,7 @@ from tierline.protocols.sep2.mapping.times import write_time
 from tierline.protocols.sep2.resources import der, devices, exchange
 from tierline.protocols.sep2.resources.objects import Link, ListLink
 from tierline.protocols.sep2.views.keeping import cut, joined
-from tierline.protocols.sep2.views.names import FSA, INFO_TYPES, info_kind
+from tierline.protocols.sep2.views.names import FSA, INFO_PLACES, INFO_TYPES
 
 if TYPE_CHECKING:
     from tierline.model.identity import DerId
@@ -99,9 +99,7 @@ class EntryViews:
         href = asked.href
         if href.number is not None and (href.number != 1 or asked.subject.aggregates is not None):
             return None
-        kind = info_kind(href.place)
-        if kind is None:
-            return None
+        kind = INFO_PLACES[href.place]
         record = self._serving.infos.get((asked.subject.der_id, kind))
         return None if record is None else render(parse(record.document, INFO_TYPES[kind]), href=str(href))
 

@@ -21,13 +21,15 @@ FSA: Final = "t"
 RESPONSES: Final = "r"
 """The one response set."""
 
-_INFO_PLACES = {
+INFO_PLACES = {
     Place.DER_CAPABILITY: DerInfoKind.CAPABILITY,
     Place.DER_SETTINGS: DerInfoKind.SETTINGS,
     Place.DER_STATUS: DerInfoKind.STATUS,
     Place.DER_AVAILABILITY: DerInfoKind.AVAILABILITY,
     Place.DEVICE_INFORMATION: DerInfoKind.DEVICE_INFORMATION,
 }
+"""Where each kind of information is."""
+
 INFO_TYPES: dict[DerInfoKind, type[Value]] = {
     DerInfoKind.CAPABILITY: der.DERCapability,
     DerInfoKind.SETTINGS: der.DERSettings,
@@ -44,7 +46,7 @@ _ID_LENGTH: Final = 13
 
 def info_kind(place: Place) -> DerInfoKind | None:
     """Tell which information is put at a place."""
-    return _INFO_PLACES.get(place)
+    return INFO_PLACES.get(place)
 
 
 def short(mrid: Mrid) -> str:

@@ -76,8 +76,8 @@ class ProgramViews:
             mrid = self._programs.find(href.program)
         elif href.control is not None:
             mrid = serving.program_of_control.get(self.controls.find(href.control) or _NOBODY)
-        elif href.curve is not None:
-            mrid = serving.program_of_curve.get(self._curves.find(href.curve) or _NOBODY)
+        else:
+            mrid = serving.program_of_curve.get(self._curves.find(href.curve or "") or _NOBODY)
         return None if mrid is None else serving.program(mrid)
 
     def body(self, served: Served, asked: Asked) -> bytes | None:
@@ -96,11 +96,9 @@ class ProgramViews:
             case Place.DER_CONTROL:
                 wanted = str(href)
                 return next((event.document for event in self._events(served, now) if event.href == wanted), None)
-            case Place.DER_CURVE:
+            case _:  # a curve
                 wanted = str(href)
                 return next((curve.document for curve in self._curve_list(served, now) if curve.href == wanted), None)
-            case _:
-                return None
 
     def program(self, served: Served, now: datetime) -> tuple[bytes, bytes]:
         """Render a program as an item of a list and by itself."""
