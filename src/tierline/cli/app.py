@@ -16,6 +16,7 @@ from tierline.cli import (
     function,
     grid,
     group,
+    price,
     program,
     reading,
     run,
@@ -52,7 +53,22 @@ def everything(
     """Communications for distributed energy resources: run a node, command a fleet, ask why."""
 
 
-for _noun in (device, group, program, control, default, reading, grid, audit, token, function, cert, backup, scenario):
+for _noun in (
+    device,
+    group,
+    program,
+    control,
+    default,
+    reading,
+    grid,
+    price,
+    audit,
+    token,
+    function,
+    cert,
+    backup,
+    scenario,
+):
     main.add_typer(_noun.app)
 main.add_typer(program.curve_app)
 for _verb in (run, demo, status, explain):

@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,19 @@ def whole_seconds(text: str) -> int:
     if seconds != int(seconds):
         raise typer.BadParameter(f"{text!r} is not a number of whole seconds")
     return int(seconds)
+
+
+def decimal(text: str) -> str:
+    """Read a decimal number, which stays as it was written.
+
+    Raises: typer.BadParameter.
+    """
+    try:
+        if Decimal(text).is_finite():
+            return text
+    except InvalidOperation:
+        pass
+    raise typer.BadParameter(f"{text!r} is no number; write 0.125")
 
 
 def instant(text: str) -> str:

@@ -467,3 +467,37 @@ class Secret(TypedDict):
     name: str
     role: str
     token: str
+
+
+class Tariff(TypedDict):
+    """A tariff: information, never a control."""
+
+    mrid: str
+    description: str
+    currency: int
+    price_power_of_ten: int
+    created_at: str
+    prices: int
+
+
+class Tariffs(TypedDict):
+    """All tariffs."""
+
+    tariffs: list[Tariff]
+
+
+class Price(TypedDict):
+    """A price from one time on."""
+
+    start: str
+    end: str
+    duration_s: int
+    price: float
+
+
+class Prices(TypedDict):
+    """Prices of a tariff, in order."""
+
+    tariff: str
+    currency: int
+    prices: list[Price]

@@ -76,14 +76,45 @@ def latest_readings(group: str | None = None, point: str | None = None) -> Call[
     return Call("GET", "/readings/latest", _given(group=group, point=point))
 
 
-def groups() -> Call[answers.Groups]:
-    """List all groups with their programs."""
-    return Call("GET", "/groups")
+def groups(*, of_fleets: bool = False) -> Call[answers.Groups]:
+    """List all groups with their programs; those of single DERs of a fleet only when asked for."""
+    return Call("GET", "/groups", _given(of_fleets=1 if of_fleets else None))
+
+
+def group(name: str) -> Call[answers.Group]:
+    """Show a group by its name, id or element of the grid."""
+    return Call("GET", f"/groups/{_segment(name)}")
+
+
+def create_group(name: str, *, everybody: bool = False, party: str | None = None) -> Call[answers.Group]:
+    """Make a group: an empty one, or one of everybody or of all DERs of a party, whose members follow by themselves."""
+    return Call("POST", "/groups", body={"name": name, "everybody": everybody, "party": party})
+
+
+def rename_group(name: str, new_name: str) -> Call[answers.Group]:
+    """Give a group another name; it stays the same group."""
+    return Call("PUT", f"/groups/{_segment(name)}", body={"name": new_name})
+
+
+def delete_group(name: str) -> Call[answers.Group]:
+    """Let a group go, with its program and what is over in it."""
+    return Call("DELETE", f"/groups/{_segment(name)}")
 
 
 def members(group: str) -> Call[answers.Members]:
     """List who belongs to a group now, since when and why."""
     return Call("GET", f"/groups/{_segment(group)}/members")
+
+
+def add_members(group: str, devices: Sequence[str], *, reason: str = "") -> Call[answers.Members]:
+    """Take DERs into a group."""
+    return Call("POST", f"/groups/{_segment(group)}/members", body={"devices": list(devices), "reason": reason})
+
+
+def remove_members(group: str, devices: Sequence[str], *, reason: str = "") -> Call[answers.Members]:
+    """Take DERs out of a group."""
+    body = {"devices": list(devices), "reason": reason}
+    return Call("POST", f"/groups/{_segment(group)}/members/remove", body=body)
 
 
 def programs() -> Call[answers.Programs]:
@@ -187,6 +218,27 @@ def preview_switching(closed: Mapping[int, bool]) -> Call[answers.Moves]:
 def confirm_switching(closed: Mapping[int, bool]) -> Call[answers.Moves]:
     """Take over switch positions confirmed from the field; membership follows at once."""
     return Call("POST", "/switches", body={"closed": _by_text(closed)})
+
+
+def tariffs() -> Call[answers.Tariffs]:
+    """List the tariffs of the node."""
+    return Call("GET", "/tariffs")
+
+
+def create_tariff(description: str, currency: int, *, price_power_of_ten: int = -5) -> Call[answers.Tariff]:
+    """Make a tariff; `currency` is the number of ISO 4217."""
+    body = {"description": description, "currency": currency, "price_power_of_ten": price_power_of_ten}
+    return Call("POST", "/tariffs", body=body)
+
+
+def prices(tariff: str, since: Time | None = None, *, limit: int = 10_000) -> Call[answers.Prices]:
+    """List the prices of a tariff that hold at or after a time; from now on without one."""
+    return Call("GET", f"/tariffs/{_segment(tariff)}/prices", _given(since=_text(since), limit=limit))
+
+
+def set_prices(tariff: str, new_prices: Sequence[Mapping[str, object]]) -> Call[answers.Prices]:
+    """Publish prices, all or none; each with start, duration_s and price per kWh."""
+    return Call("PUT", f"/tariffs/{_segment(tariff)}/prices", body={"prices": list(new_prices)})
 
 
 def audit(after: int | None = None, *, limit: int = 100) -> Call[answers.Audit]:

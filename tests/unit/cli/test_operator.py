@@ -302,3 +302,37 @@ def test_tokens_are_made_listed_and_revoked(node, node_json, tmp_path):
     assert node_json("status", "--token-file", "bob.token")["you"] == "bob"
     assert "revoked" in node("token", "revoke", "bob")
     assert "valid access token" in node("status", "--token-file", "bob.token", code=1)
+
+
+def test_groups_are_made_filled_renamed_and_deleted(node, node_json):
+    assert "group pilot was made, with 0 DERs" in node("group", "create", "pilot")
+    assert "pilot has 2 members now" in node("group", "add", "pilot", "pv-1", "pv-3", "--reason", "contract 7")
+    assert "contract 7" in node("group", "members", "pilot")
+    said = node("group", "show", "pilot")
+    assert "pilot (non_topology): 2 DERs, 40 kW" in said
+    assert "follow" not in said
+    assert "pilot has 1 members now" in node("group", "remove", "pilot", "pv-1")
+    assert "is called pilot 2 now" in node("group", "rename", "pilot", "pilot 2")
+    assert "nothing was done" in node("group", "delete", "pilot 2")
+    assert "was deleted" in node("group", "delete", "pilot 2", "--yes")
+    assert "there is no group" in node("group", "show", "pilot 2", code=1)
+    assert node_json("group", "create", "all", "--all")["members"] == 4
+    assert "the registry: all DERs\n" in node("group", "show", "all")
+    node("group", "create", "sunny's", "--party", "sunny")
+    assert "all DERs of sunny" in node("group", "show", "sunny's")
+    assert "the wires: feeder-1" in node("group", "show", "feeder-1")
+    assert "sunny's" in node("group", "list", "--of-fleets")
+
+
+def test_prices_are_set_and_listed(node, node_json):
+    made = node_json("price", "tariff", "day ahead", "--currency", 978)
+    assert "day ahead" in node("price", "tariffs")
+    assert "tariff" in node("price", "tariff", "night", "--currency", 978, "--step", -2)
+    said = node("price", "set", made["mrid"], "0.125", "--start", "2026-06-18T12:00:00Z", "--for", "30m")
+    assert "0.125 per kWh from 2026-06-18 12:00:00" in said
+    assert "no number; write 0.125" in node(
+        "price", "set", made["mrid"], "x", "--start", "2026-06-18T12:00:00Z", code=2
+    )
+    assert "no number" in node("price", "set", made["mrid"], "nan", "--start", "2026-06-18T12:00:00Z", code=2)
+    assert "0.125" in node("price", "list", made["mrid"])
+    assert "no price is known" in node("price", "list", made["mrid"], "--since", "2026-06-18T12:30:00Z")

@@ -7,10 +7,12 @@ from fastapi.responses import PlainTextResponse, Response
 
 from tierline.console.api.access import Gate
 from tierline.console.api.controls import control_routes, program_routes
-from tierline.console.api.devices import device_routes, group_routes
+from tierline.console.api.devices import device_routes
 from tierline.console.api.faults import install
 from tierline.console.api.grid import grid_routes
+from tierline.console.api.groups import group_routes
 from tierline.console.api.models import Refusal
+from tierline.console.api.prices import price_routes
 from tierline.console.api.records import audit_routes, node_routes, token_routes
 from tierline.node.health import Health, metrics_of
 
@@ -56,6 +58,7 @@ def make_app(health: Health, *, open_metrics: bool = True) -> FastAPI:
         program_routes(serving),
         control_routes(serving),
         grid_routes(serving),
+        price_routes(serving),
         audit_routes(serving),
         token_routes(serving),
     ):

@@ -1,4 +1,4 @@
-"""Routes: DERs and groups."""
+"""Routes: DERs."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -95,28 +95,5 @@ def device_routes(serving: Serving) -> APIRouter:
             if (ders is None or der in ders) and (point is None or name == point)
         ]
         return models.Readings(readings=[reading_shown(record) for record in found])
-
-    return routes
-
-
-def group_routes(serving: Serving) -> APIRouter:
-    """Make the routes of groups."""
-    routes = APIRouter(tags=["groups"])
-    shows = Shows(serving)
-
-    @routes.get("/groups")
-    async def list_groups(principal: Reader) -> models.Groups:
-        """List all groups with their programs."""
-        require(principal, Verb.READ, "groups")
-        found = [shows.group(record) for record in serving.groups.values()]
-        return models.Groups(groups=sorted(found, key=lambda group: (-group.primacy, group.name)))
-
-    @routes.get("/groups/{name}/members")
-    async def list_members(principal: Reader, name: str) -> models.Members:
-        """List who belongs to a group now, since when and why."""
-        require(principal, Verb.READ, "groups")
-        group_id = group_named(serving, name)
-        members = sorted(serving.members_of.get(group_id, ()))
-        return models.Members(group=shows.group_name(group_id), members=shows.members(group_id, members))
 
     return routes

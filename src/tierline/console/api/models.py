@@ -173,6 +173,27 @@ class Groups(Shown):
     groups: list[Group]
 
 
+class NewGroup(Sent):
+    """A group to make: an empty one, or one of everybody or of all DERs of a party, whose members follow by themselves."""
+
+    name: str
+    everybody: bool = False
+    party: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = None
+
+
+class GroupName(Sent):
+    """Another name for a group."""
+
+    name: str
+
+
+class DeviceNames(Sent):
+    """DERs by DerId, LFDI (or its beginning) or service point."""
+
+    devices: Annotated[list[str], Field(min_length=1, max_length=20_000)]
+    reason: Reason = ""
+
+
 class Member(Shown):
     """A DER in a group."""
 
@@ -589,3 +610,64 @@ class Secret(Shown):
     name: str
     role: str
     token: str
+
+
+class NewTariff(Sent):
+    """A tariff to make."""
+
+    description: str
+    currency: int
+    """ISO 4217 number: 978 is the euro."""
+    price_power_of_ten: int = -5
+    """Prices are counted in steps of ten to this power."""
+
+
+class Tariff(Shown):
+    """A tariff: information, never a control."""
+
+    mrid: str
+    description: str
+    currency: int
+    price_power_of_ten: int
+    created_at: datetime
+    prices: int
+    """How many are known."""
+
+
+class Tariffs(Shown):
+    """All tariffs."""
+
+    tariffs: list[Tariff]
+
+
+class NewPrice(Sent):
+    """A price from one time on."""
+
+    start: Moment
+    duration_s: int
+    price: Decimal
+    """Per kWh."""
+
+
+class NewPrices(Sent):
+    """Prices to publish, all or none."""
+
+    prices: Annotated[list[NewPrice], Field(min_length=1, max_length=10_000)]
+
+
+class Price(Shown):
+    """A price from one time on."""
+
+    start: datetime
+    end: datetime
+    duration_s: int
+    price: Number
+    """Per kWh."""
+
+
+class Prices(Shown):
+    """Prices of a tariff, in order."""
+
+    tariff: str
+    currency: int
+    prices: list[Price]

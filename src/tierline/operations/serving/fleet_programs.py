@@ -39,7 +39,7 @@ class FleetPrograms:
 
     @property
     def _prefix(self) -> str:
-        return f"{self._group_id}/"
+        return f"{self._group_id}:"
 
     def all(self) -> list[Mrid]:
         """Give every program of the fleet, those of former members too."""

@@ -227,8 +227,8 @@ def _own(serving: Serving, group_id: GroupId) -> GroupRecord:
 
 
 def _check_name(serving: Serving, name: str, *, besides: GroupId | None = None) -> None:
-    if not name.strip() or name != name.strip() or len(name) > 100:
-        raise ConfigError(f"{name!r} is no name for a group; use 1 to 100 characters, no blanks at the ends")
+    if not name.strip() or name != name.strip() or len(name) > 100 or "/" in name:
+        raise ConfigError(f"{name!r} is no name for a group; use 1 to 100 characters without /, no blanks at the ends")
     for record in serving.groups.values():
         if record.group.id != besides and name in (record.group.id, record.group.name, record.group.element):
             raise Conflict(f"there is a group {name!r} already; choose another name")

@@ -57,7 +57,7 @@ async def test_a_name_that_is_taken_is_refused(serving, operator, pilot, name):
         await create_group(operator, serving, name)
 
 
-@pytest.mark.parametrize("name", ["", "  ", " x", "x" * 101])
+@pytest.mark.parametrize("name", ["", "  ", " x", "a/b", "x" * 101])
 async def test_a_name_that_is_none_is_refused(serving, operator, name):
     with pytest.raises(ConfigError, match="is no name for a group"):
         await create_group(operator, serving, name)

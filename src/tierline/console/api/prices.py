@@ -1,0 +1,89 @@
+"""Routes: tariffs and their prices, which are information and never a control."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from tierline.console.api import models
+from tierline.console.api.access import Operator, Reader
+from tierline.console.api.faults import NotThere
+from tierline.model.errors import PeerError
+from tierline.model.identity import Mrid, parse_mrid
+from tierline.model.records import PriceRecord, TariffRecord
+from tierline.operations.serving import prices
+from tierline.operations.serving.state import Serving
+
+
+def price_routes(serving: Serving) -> APIRouter:
+    """Make the routes of tariffs."""
+    routes = APIRouter(tags=["prices"])
+
+    @routes.get("/tariffs")
+    async def list_tariffs(principal: Reader) -> models.Tariffs:
+        """List the tariffs of this node."""
+        return models.Tariffs(tariffs=[_tariff(serving, one) for one in prices.tariffs(principal, serving)])
+
+    @routes.post("/tariffs", status_code=201)
+    async def create_tariff(principal: Operator, body: models.NewTariff) -> models.Tariff:
+        """Make a tariff."""
+        record = await prices.create_tariff(
+            principal, serving, body.description, body.currency, body.price_power_of_ten
+        )
+        return _tariff(serving, record)
+
+    @routes.get("/tariffs/{mrid}/prices")
+    async def list_prices(principal: Reader, mrid: str, span: Annotated[models.Since, Query()]) -> models.Prices:
+        """List the prices of a tariff that hold at or after a time; from now on without one."""
+        tariff = _named(serving, mrid)
+        since = serving.clock.now() if span.since is None else span.since
+        return _prices(tariff, prices.prices_since(principal, serving, tariff.mrid, since, span.limit))
+
+    @routes.put("/tariffs/{mrid}/prices")
+    async def set_prices(principal: Operator, mrid: str, body: models.NewPrices) -> models.Prices:
+        """Publish prices, all or none; one that begins when a known one does takes its place."""
+        tariff = _named(serving, mrid)
+        new = [prices.NewPrice(start=one.start, duration_s=one.duration_s, price=one.price) for one in body.prices]
+        return _prices(tariff, await prices.set_prices(principal, serving, tariff.mrid, new))
+
+    return routes
+
+
+def _named(serving: Serving, name: str) -> TariffRecord:
+    """Find a tariff by its mRID, or by the beginning of it.
+
+    Raises: NotThere.
+    """
+    wanted = name.strip().upper()
+    found = [mrid for mrid in serving.tariffs if len(wanted) >= 6 and mrid.startswith(wanted)]
+    try:
+        record = serving.tariffs.get(found[0] if len(found) == 1 else parse_mrid(name))
+    except PeerError:
+        record = None
+    if record is None:
+        raise NotThere(f"there is no tariff {name}; `tierline price tariffs` shows those there are")
+    return record
+
+
+def _tariff(serving: Serving, record: TariffRecord) -> models.Tariff:
+    return models.Tariff(
+        mrid=record.mrid,
+        description=record.description,
+        currency=record.currency,
+        price_power_of_ten=record.price_power_of_ten,
+        created_at=record.created_at,
+        prices=len(serving.prices.get(Mrid(record.mrid), {})),
+    )
+
+
+def _prices(tariff: TariffRecord, records: list[PriceRecord]) -> models.Prices:
+    shown = [
+        models.Price(
+            start=record.start,
+            end=record.start + timedelta(seconds=record.duration_s),
+            duration_s=record.duration_s,
+            price=prices.in_currency(tariff, record),
+        )
+        for record in records
+    ]
+    return models.Prices(tariff=tariff.mrid, currency=tariff.currency, prices=shown)
