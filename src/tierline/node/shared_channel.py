@@ -89,7 +89,7 @@ class SharedChannel:
             seen, failures = await self._ask_all()
         self._say(failures)
         if not seen:
-            raise _together(failures)
+            raise _together({name: failures[name] for name in self._servers})
         self._showing = tuple(name for name in self._servers if name in _showing(seen))
         if self._showing:
             self._current = self._showing[0]

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from tierline.engine.following.obey import RecordChange
+from tierline.model.control import Setpoints
 from tierline.model.errors import ConfigError
-from tierline.model.identity import ChannelId
+from tierline.model.identity import ChannelId, DerId, Mrid, PartyId
 from tierline.model.parties import Authority, Role
-from tierline.model.records import KnownRecord
+from tierline.model.programs import Program
+from tierline.model.records import FollowedProgramsRecord, KnownRecord
 from tierline.node.compose import (
     Databases,
     Pace,
@@ -22,6 +25,7 @@ from tierline.node.compose import (
     self_principal,
 )
 from tierline.node.config import parse_config
+from tierline.node.shared_channel import SharedChannel
 
 Spine = runpy.run_path(str(Path(__file__).parents[2] / "spine.py"))["Spine"]
 
@@ -291,3 +295,69 @@ def test_the_operator_s_pace_goes_before_the_server_s(override, stated, poll_s):
     Link.post_s = 900
     assert pace.post_s == 900.0
     assert Pace(link=type("L", (), {"post_s": None})(), poll_override_s=None, measure_s=600.0).post_s == 600.0
+
+
+SECOND = """
+[[north]]
+protocol = "sep2"
+channel = "utility"
+party = "utility"
+server = "https://127.0.0.1:2/dcap"
+poll_s = 20
+"""
+OTHER = """
+[[north]]
+protocol = "sep2"
+channel = "aggregator"
+party = "aggregator"
+authority = "aggregator"
+rank = 1
+server = "https://127.0.0.1:3/dcap"
+"""
+
+
+async def test_several_servers_of_one_party_are_one_channel(configured, databases):
+    programs = (Program(mrid=Mrid("P"), primacy=1),)
+    config = configured("gw", GATEWAY + SECOND + OTHER)
+    store = databases.store(config.database, "gw")
+    await store.commit(
+        [
+            FollowedProgramsRecord(
+                party=PartyId("utility"),
+                channel=ChannelId("utility"),
+                der_id=DerId("d"),
+                programs=programs,
+                clock_offset_s=0.0,
+                seen_at=datetime(2026, 6, 18, tzinfo=UTC),
+            )
+        ]
+    )
+    follower = compose(config, databases).follower
+    assert [channel.id for channel in follower._me.channels] == ["utility", "aggregator"]
+    shared, alone = follower._servers["utility"], follower._servers["aggregator"]
+    assert isinstance(shared, SharedChannel)
+    assert list(shared._servers) == ["127.0.0.1:1", "127.0.0.1:2"]
+    assert shared.poll_s == 20
+    assert shared._last.programs == programs
+    assert isinstance(alone, Pace)
+
+
+def test_a_server_that_stands_twice_is_named(configured, databases):
+    config = configured("gw", GATEWAY + SECOND.replace(":2/", ":1/"))
+    with pytest.raises(ConfigError, match="stands twice for channel 'utility'"):
+        compose(config, databases)
+
+
+def test_what_the_owner_wants_reaches_the_rules(configured, databases):
+    text = """
+[follow]
+owner_limits = { max_lim_w_pct = 60 }
+opt_out = ["owner"]
+[[follow.record]]
+channel = "aggregator"
+from = 2026-07-01T00:00:00Z
+"""
+    me = compose(configured("gw", GATEWAY + OTHER + text), databases).follower._me
+    assert me.owner_limits == Setpoints.of({"max_lim_w_pct": Decimal(60)})
+    assert me.refusable == {Authority.OWNER}
+    assert me.record == (RecordChange(since=datetime(2026, 7, 1, tzinfo=UTC), channel=ChannelId("aggregator")),)

@@ -1,10 +1,12 @@
 """Every mistake names file, line, key and what to write instead."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from tierline.model.control import Setpoints
 from tierline.model.errors import ConfigError
 from tierline.model.parties import ChannelMode
 from tierline.node.config import Address, load_config, parse_address, parse_config
@@ -215,3 +217,51 @@ def test_a_relay_with_a_fleet_and_a_grant_is_read():
     assert [north.use for north in config.north] == ["relay", "obey"]
     assert config.fleet.policy == "rating"
     assert config.grant[0].party == "market"
+
+
+AGGREGATOR = """
+[[north]]
+protocol = "sep2"
+channel = "aggregator"
+party = "aggregator"
+authority = "aggregator"
+rank = 1
+server = "https://192.0.2.2:8443/dcap"
+"""
+CHANGE = """
+[[follow.record]]
+channel = "aggregator"
+from = 2026-07-01T00:00:00Z
+"""
+
+
+def test_what_the_owner_of_a_device_wants_is_read():
+    follow = parse(GATEWAY + AGGREGATOR + "[follow]\nowner_limits = { max_lim_w_pct = 70.5 }" + CHANGE).follow
+    assert follow.limits == Setpoints.of({"max_lim_w_pct": Decimal("70.5")})
+    assert follow.opt_out == ["aggregator", "owner"]
+    (change,) = follow.record
+    assert (change.channel, change.since) == ("aggregator", datetime(2026, 7, 1, tzinfo=UTC))
+    assert follow.model_dump(mode="json")["record"] == [{"channel": "aggregator", "from": "2026-07-01T00:00:00Z"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "[follow]\nowner_limits = { target_w = 5 }",
+            "follow.owner_limits.target_w: 'target_w' is no limit; use exp_lim_w, gen_lim_w, ",
+        ),
+        ("[follow]\nowner_limits = { nonsense = 5 }", "follow.owner_limits.nonsense: 'nonsense' is no limit"),
+        ("[follow]\nowner_limits = { max_lim_w_pct = 170 }", "follow.owner_limits.max_lim_w_pct: max_lim_w_pct"),
+        ('[follow]\nopt_out = ["market"]', "follow.opt_out[0]"),
+        (
+            CHANGE.replace('"aggregator"', '"x"'),
+            "follow.record[0].channel: 'x' is no channel that is obeyed here; use one",
+        ),
+        (CHANGE.replace("Z", ""), "follow.record[0].from: 2026-07-01T00:00:00 has no time zone"),
+        (CHANGE + CHANGE, "follow.record[1].from: there is another change at 2026-07-01T00:00:00+00:00"),
+        ('[follow]\nmode = "dual"' + CHANGE, 'follow.record[0]: with mode "dual" all channels are obeyed at once'),
+    ],
+)
+def test_a_mistake_in_what_the_owner_wants_is_named(text, says):
+    assert says in refusal(GATEWAY + AGGREGATOR + text)

@@ -470,3 +470,19 @@ def test_a_server_that_let_us_go_is_told_again_what_the_device_is(scene):
     scene.world.fail("walk", None, Forbidden("403"))
     scene.run(until_s=300)
     assert scene.world.count("describe") == 2
+
+
+def test_a_response_whose_server_is_away_lets_those_to_other_events_go_first(scene):
+    """Of several servers of a channel the one that wants it may be the only one that is away."""
+    events = tuple(event(name, start_s=500) for name in ("A", "B"))
+    scene.north.programs = programs(*events)
+    take = scene.north.respond
+
+    async def respond(response):
+        if response.mrid == "A" and scene.loop.time() < 150:
+            raise LinkError("away")
+        await take(response)
+
+    scene.north.respond = respond
+    scene.run(until_s=400)
+    assert [response.mrid for response in scene.north.responses] == ["B", "A"]

@@ -90,3 +90,14 @@ def test_a_record_stands_for_its_response():
         created_at=NOON,
         channel=A,
     )
+
+
+async def test_what_is_postponed_lets_other_events_go_first_and_keeps_its_own_order(store):
+    outbox = Outbox(store)
+    outbox.add([due(1), due(1, mrid="F", seconds=1), due(2, seconds=2), due(2, mrid="F", seconds=3)])
+    outbox.postpone(due(1))
+    sent = []
+    while (record := outbox.first(A)) is not None:
+        await outbox.done(record, NOON)
+        sent.append((record.mrid, int(record.status)))
+    assert sent == [("F", 1), ("F", 2), ("E", 1), ("E", 2)]

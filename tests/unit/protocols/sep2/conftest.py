@@ -293,7 +293,7 @@ class Above:
         self.lfdi = bench.LFDIS["pv-1"]
         self.start()
 
-    def start(self):
+    def start(self, *, is_one_of=False):
         """Start anew over the same store."""
         entry = Entry(
             dcap="/dcap",
@@ -311,6 +311,7 @@ class Above:
             store=self.store,
             lfdi=self.lfdi,
             pen=self.bench.PEN,
+            is_one_of=is_one_of,
         )
 
     def answer(self, mrid, status=ResponseStatus.RECEIVED, lfdi=None):

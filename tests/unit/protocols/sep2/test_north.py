@@ -49,6 +49,17 @@ async def test_where_answers_go_is_written_down_once_and_forgotten_on_demand(ben
         await above.north.respond(above.answer(record.mrid))
 
 
+async def test_one_of_several_servers_of_a_channel_keeps_its_paths_apart(bench, above):
+    record = await bench.control()
+    above.start(is_one_of=True)
+    await above.north.walk()
+    (known,) = above.store.load(KnownRecord)
+    assert known.name == f"reply_to/utility@{above.server}/{record.mrid}"
+    above.start()
+    with pytest.raises(PeerError, match="has no replyTo"):
+        await above.north.respond(above.answer(record.mrid))
+
+
 async def test_other_channels_memories_are_left_alone(bench, above):
     await above.store.commit([KnownRecord(party="utility", name="reply_to/other/A", value="/x")])
     above.start()
