@@ -113,11 +113,13 @@ def check_free(serving: Serving, lfdi: Lfdi, taken: Mapping[int, Lfdi] = Mapping
 
     Raises: Conflict.
     """
-    if not is_free(serving, lfdi) or lfdi in taken.values():
-        raise Conflict(f"LFDI {lfdi} is registered already; give this device another certificate")
     sfdi = sfdi_of(lfdi)
-    other = taken.get(sfdi) or serving.lfdi_of_sfdi.get(sfdi)
-    if other is not None and other != lfdi and (sfdi in taken or not is_free(serving, other)):
+    other = taken.get(sfdi)
+    if other is None and (known := serving.lfdi_of_sfdi.get(sfdi)) is not None and not is_free(serving, known):
+        other = known
+    if other == lfdi or not is_free(serving, lfdi):
+        raise Conflict(f"LFDI {lfdi} is registered already; give this device another certificate")
+    if other is not None:
         raise Conflict(f"LFDI {lfdi} has the SFDI {sfdi} of {other}; give this device another certificate")
 
 
