@@ -30,7 +30,21 @@ FORBIDDEN = (
 )
 """What a stranger with this repository alone could not follow."""
 
-OWN_DATA = {"circuit.toml", "demo.toml", "five.toml", "loss.toml", "oberrhein.toml", "volt_var.toml"}
+OWN_DATA = {
+    f"{name}.toml"
+    for name in (
+        "channels",
+        "circuit",
+        "demo",
+        "dispatch",
+        "five",
+        "island",
+        "loss",
+        "oberrhein",
+        "switching",
+        "volt_var",
+    )
+}
 """Written by us; all other data came from somewhere and are named in NOTICE."""
 
 

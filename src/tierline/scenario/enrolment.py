@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tierline.scenario.configuration import CUSTOMERS
+from tierline.engine.connectivity import feeder_of, normal_positions, transformer_of
 from tierline.scenario.hierarchy import Way
 
 if TYPE_CHECKING:
@@ -19,24 +19,28 @@ _New = dict[str, object]
 
 
 async def enrol_all(plan: Plan, script: Script, clients: Mapping[str, AsyncClient]) -> Mapping[str, frozenset[str]]:
-    """Enrol everyone; gives the LFDIs of the members of the groups that the script names, and of all feeders."""
+    """Enrol everyone; gives the LFDIs of the members of the groups that the script names, and of all feeders.
+
+    A group of another node than the head goes by `node/group`.
+    """
     for station in plan.stations.values():
         if new := _of_station(plan, station):
             await clients[station.name].add_devices(new)
-        if station.is_aggregator:
-            own = [gateway.lfdi for gateway in plan.gateways if gateway.aggregator == station.name]
-            await clients[station.name].create_group(CUSTOMERS, own)
-        if station.is_market:
-            for below in _below(plan, station):
-                await clients[station.name].create_group(below.name, [below.lfdi])
+    for group in script.group:
+        await clients[group.node].create_group(group.name)
+        below = [node for node in _served(plan, plan.stations[group.node]) if group.of in {"", node.name}]
+        members = [node.lfdi for node in below if _hangs(plan, node, group.element)]
+        if members:
+            await clients[group.node].add_members(group.name, members)
     names = {(step.node or plan.head.name, step.group) for step in script.control}
     names |= {(plan.head.name, step.group) for step in script.cut if step.group}
     if plan.head.is_utility:
         names |= {(plan.head.name, feeder.id) for feeder in plan.site.grid.feeders}
     found: dict[str, frozenset[str]] = {}
-    for node, group in sorted(names):
-        listed = (await clients[node].members(group))["members"]
-        found[group] = frozenset(member["lfdi"].upper() for member in listed if member["lfdi"] is not None)
+    for node, name in sorted(names):
+        listed = (await clients[node].members(name))["members"]
+        lfdis = frozenset(member["lfdi"].upper() for member in listed if member["lfdi"] is not None)
+        found[name if node == plan.head.name else f"{node}/{name}"] = lfdis
     return found
 
 
@@ -62,6 +66,22 @@ def _of_utility(gateway: Gateway) -> _New:
     """Give what the utility knows of a gateway from its interconnection; who is its aggregator's alone is reached through it."""
     new: _New = {"lfdi": gateway.lfdi, "service_point": gateway.service_point, "pin": gateway.pin}
     return new | ({"managed_by": gateway.aggregator} if gateway.way is Way.AGGREGATOR else {})
+
+
+def _served(plan: Plan, station: Station) -> list[Station | Gateway]:
+    """Give those a station serves itself."""
+    nodes: list[Station | Gateway] = [*plan.stations.values(), *plan.gateways]
+    return [node for node in nodes if any(uplink.server.name == station.name for uplink in node.uplinks)]
+
+
+def _hangs(plan: Plan, node: Station | Gateway, element: str) -> bool:
+    """Tell whether a node hangs on an element of the grid as its switches normally stand."""
+    if not element:
+        return True
+    grid = plan.site.grid
+    switches = normal_positions(grid)
+    point = getattr(node, "service_point", "")  # only a gateway has one
+    return element in {feeder_of(grid, switches).get(point), transformer_of(grid, switches).get(point)}
 
 
 def _below(plan: Plan, station: Station) -> list[Station]:

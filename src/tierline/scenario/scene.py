@@ -99,7 +99,7 @@ class Scene:
         match line.get("event"):
             case "field_ready" | "operator_api_listens":
                 self.started.add(process)
-            case "relay_walked":
+            case "walked" if "members" in line:
                 self.relayed.add(process)
             case "walked":
                 self._hear(str(line.get("lfdi", "")).upper(), str(line.get("channel", "")))

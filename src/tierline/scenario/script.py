@@ -39,6 +39,18 @@ class Scenario(_Part):
     """How often inverters are measured."""
 
 
+class GroupPart(_Part):
+    """A group that a node makes of those it serves, for other reasons than the wires."""
+
+    node: str
+    """Whose group it is."""
+    name: str
+    of: str = ""
+    """Only that node below it; everybody when empty."""
+    element: str = ""
+    """Only those whom this feeder or transformer feeds as the switches normally stand; everybody when empty."""
+
+
 class ControlStep(_Part):
     """A control that the operator issues."""
 
@@ -118,6 +130,7 @@ class Script(_Part):
     scenario: Scenario
     hierarchy: Hierarchy = Hierarchy()
     part: list[PartStep] = []
+    group: list[GroupPart] = []
     control: list[ControlStep] = []
     cut: list[CutStep] = []
     kill: list[KillStep] = []
@@ -205,6 +218,6 @@ def _joined(script: Script, inner: Script, at_min: float) -> Script:
         return step.model_copy(update=times)
 
     kinds = ("control", "cut", "kill", "switch")
-    return script.model_copy(
-        update={kind: [*getattr(script, kind), *map(later, getattr(inner, kind))] for kind in kinds}
-    )
+    steps = {kind: [*getattr(script, kind), *map(later, getattr(inner, kind))] for kind in kinds}
+    groups = [*script.group, *(group for group in inner.group if group not in script.group)]
+    return script.model_copy(update={**steps, "group": groups})

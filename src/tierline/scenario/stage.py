@@ -105,7 +105,8 @@ class Stage:
         return self.members[group]
 
     async def _issue(self, step: ControlStep) -> None:
-        members = self._members(step.group)
+        node = step.node or self.plan.head.name
+        members = self._members(step.group if node == self.plan.head.name else f"{node}/{step.group}")
         if not members:
             self._say(f"{step.group} has no DER: nothing is sent to it")
             return
@@ -116,7 +117,6 @@ class Stage:
             duration_s=round(step.lasts_min * 60),
             reason=f"scenario {step.check or 'step'}",
         )
-        node = step.node or self.plan.head.name
         control = (await self.clients[node].create_control(request))["control"]
         start = datetime.fromisoformat(control["start"])
         event = Issued(

@@ -17,7 +17,8 @@ setpoints = { max_lim_w_pct = 50 }
 
 
 def test_the_demo_is_shipped_and_its_checks_are_named():
-    assert shipped() == ["circuit", "demo", "loss", "volt_var"]
+    assert shipped() == ["channels", "circuit", "demo", "dispatch", "island", "loss", "switching", "volt_var"]
+    assert all(load_script(name)[0].checks == [name] for name in shipped() if name != "demo")
     script, folder = load_script("demo")
     assert script.checks == ["circuit", "loss", "volt_var"]
     assert script.scenario.field == "oberrhein"

@@ -8,6 +8,7 @@ from tierline.env import RealClock, RealNetwork, SeededRandom
 from tierline.node.config import load_config
 from tierline.scenario.addresses import reserve
 from tierline.scenario.configuration import ConfigWriter
+from tierline.scenario.enrolment import enrol_all
 from tierline.scenario.hierarchy import Way
 from tierline.scenario.plan import make_folder, make_plan, ports_needed
 from tierline.scenario.script import parse_script
@@ -113,3 +114,66 @@ async def test_an_aggregator_alone_is_the_head(tmp_path, site):
     assert plan.head.name == "pool"
     assert config(plan, "pool").north == []
     assert [[uplink.server.name for uplink in gateway.uplinks] for gateway in plan.gateways] == [["pool"]] * 3
+
+
+class Operator:
+    """The operator API of one station."""
+
+    def __init__(self, lfdis):
+        self.lfdis = lfdis
+        self.devices, self.groups = [], {}
+
+    async def add_devices(self, new):
+        self.devices += new
+
+    async def create_group(self, name):
+        self.groups[name] = []
+
+    async def add_members(self, name, members):
+        self.groups[name] += members
+
+    async def members(self, name):
+        return {"members": [{"lfdi": lfdi} for lfdi in self.groups.get(name, self.lfdis)]}
+
+
+async def test_everyone_is_enrolled_where_he_is_commanded(five):
+    lfdis = [gateway.lfdi for gateway in five.gateways]
+    operators = {name: Operator(lfdis) for name in five.stations}
+    groups = """
+[[group]]
+node = "market"
+name = "asked"
+of = "pool-even"
+[[group]]
+node = "pool-odd"
+name = "customers-4"
+element = "feeder-4"
+[[control]]
+node = "pool-odd"
+at_min = 0
+starts_in_min = 1
+lasts_min = 1
+group = "customers-4"
+setpoints = { connect = true }
+"""
+    members = await enrol_all(five, parse_script(FIVE + groups, "x"), operators)
+    utility = {one["lfdi"]: one for one in operators["utility"].devices}
+    assert {one.get("aggregates") for one in utility.values()} == {None, "substation-a", "pool-even", "pool-odd"}
+    for gateway in five.gateways:
+        own = gateway.aggregator if gateway.way is Way.AGGREGATOR else None
+        assert utility[gateway.lfdi].get("managed_by") == own
+        assert utility[gateway.lfdi]["service_point"] == gateway.service_point
+    assert operators["substation-a"].devices == []
+    for pool in ("pool-even", "pool-odd"):
+        own = {gateway.lfdi: gateway.pin for gateway in five.gateways if gateway.aggregator == pool}
+        assert {one["lfdi"]: one["pin"] for one in operators[pool].devices} == own
+        assert all("service_point" not in one for one in operators[pool].devices)
+    assert operators["market"].groups == {"asked": [five.stations["pool-even"].lfdi]}
+    assert {one["lfdi"] for one in operators["market"].devices} == {
+        five.stations[name].lfdi for name in ("utility", "pool-even")
+    }
+    assert members["pool-odd/customers-4"] <= {
+        gateway.lfdi for gateway in five.gateways if gateway.aggregator == "pool-odd"
+    }
+    assert members["pool-odd/customers-4"]
+    assert "feeder-1" in members
