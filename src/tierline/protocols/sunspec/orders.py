@@ -259,6 +259,11 @@ def curve_values(row: CurveRow, curve: Curve, block: Block) -> dict[str, Value]:
         if curve.y_reference not in row.references:
             raise Unsupported(f"{row.name}: {row.model_id}.DeptRef has no {curve.y_reference.name}")
         values["DeptRef"] = row.references[curve.y_reference]
+    if curve.ramp_decrease_pct_per_s or curve.ramp_increase_pct_per_s:
+        # IEEE 2030.5-2018 DERCurve: 0 means no limit, so only another value asks for something.
+        raise Unsupported(
+            f"{row.name}: SunSpec curves have no ramp of their own, asked for by rampDecTms or rampIncTms"
+        )
     extras: dict[str, Value] = {
         "RspTms": curve.open_loop_s,
         "VRef": curve.v_ref_pct,
