@@ -100,6 +100,8 @@ async def _pump(is_open: asyncio.Event, reader: asyncio.StreamReader, writer: as
     try:
         while data := await reader.read(_CHUNK):
             await is_open.wait()
+            if writer.is_closing():  # the other direction has ended meanwhile
+                break
             writer.write(data)
             await writer.drain()
     except OSError:  # one side was reset
