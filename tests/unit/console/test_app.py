@@ -93,6 +93,11 @@ async def test_health_tells_what_is_not_ready(api, health):
     health.serving.trouble = "the disk is full"
     answer = await api.get("/readyz")
     assert (answer.status_code, answer.text) == (503, "store is not ready\n")
+    health.serving.trouble = ""
+    health.unwalked = lambda: ["utility"]
+    assert (await api.get("/readyz")).text == "relay utility is not ready\n"
+    health.unwalked = list
+    assert (await api.get("/readyz")).text == "ok\n"
 
 
 async def test_metrics_can_be_closed(health):

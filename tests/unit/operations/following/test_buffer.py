@@ -146,3 +146,24 @@ async def test_two_measurements_at_once_get_numbers_of_their_own():
         store.gate.release()
         store.gate.release()
     assert values(buffer.first(A, 10)) == values(store.load(BufferedReadingRecord)) == [1, 2]
+
+
+async def test_readings_kept_by_others_count_once_they_are_taken_over():
+    store = MemoryStore()
+    buffer = buffer_of(store, capacity=2)
+    records = [record for reading in readings(1, 2, 3) for record in buffer.numbered([A], reading)]
+    assert buffer.count(A) == 0
+    await store.commit(records)
+    buffer.take(records)
+    assert values(buffer.first(A, 9)) == [1, 2, 3]
+    assert (buffer.excess(A), buffer.excess(B)) == (1, 0)
+    assert (await buffer.give_up(A), await buffer.give_up(B)) == (1, 0)
+    assert values(buffer.first(A, 9)) == values(buffer_of(store).first(A, 9)) == [2, 3]
+
+
+async def test_what_lies_between_can_be_struck_out():
+    store = MemoryStore()
+    buffer = buffer_of(store, channels=(A,))
+    await buffer.add(readings(1, 2, 3))
+    await buffer.done(A, buffer.first(A, 9)[1:2])
+    assert values(buffer.first(A, 9)) == values(buffer_of(store).first(A, 9)) == [1, 3]

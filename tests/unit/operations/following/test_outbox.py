@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -101,3 +102,23 @@ async def test_what_is_postponed_lets_other_events_go_first_and_keeps_its_own_or
         await outbox.done(record, NOON)
         sent.append((record.mrid, int(record.status)))
     assert sent == [("F", 1), ("F", 2), ("E", 1), ("E", 2)]
+
+
+async def test_only_what_waits_for_certain_channels_is_taken_up(store):
+    await store.commit([due(1), due(1, channel=B)])
+    assert len(Outbox(store, [A])) == 1
+    assert Outbox(store, [A]).first(B) is None
+
+
+async def test_several_ders_are_served_side_by_side_and_each_in_order(store):
+    outbox = Outbox(store)
+    records = [
+        replace(due(status, seconds=status), der_id=DerId(der))
+        for status, der in ((1, "x"), (2, "x"), (3, "y"), (6, "z"))
+    ]
+    outbox.add(records)
+    assert outbox.heads(A, 2) == [records[0], records[2]]
+    assert outbox.heads(B, 2) == []
+    await outbox.all_done(outbox.heads(A, 9), NOON)
+    assert outbox.heads(A, 9) == [records[1]]
+    assert len(Outbox(store)) == 0, "only what was struck out is in the store"

@@ -295,11 +295,13 @@ async def test_a_curve_of_another_program_is_refused(scene, above):
     await scene.register()
     curve = Curve(mrid=Mrid("E" * 32), points=(CurvePoint(x=Decimal(95), y=Decimal(30)),))
     setpoints = Setpoints.of({"volt_var": curve})
-    one = scene.program(1, [scene.control(1, setpoints=setpoints)])
-    two = scene.program(2, default=scene.default(setpoints=setpoints))
+    one = scene.program(1, [scene.control(1, setpoints=setpoints)], primacy=1)
+    two = scene.program(
+        2, [scene.control(2, setpoints=setpoints)], default=scene.default(setpoints=setpoints), primacy=2
+    )
     found = await refused(scene, above, one, two)
-    assert len(found) == 1
-    assert "has its curve" in next(iter(found.values()))
+    assert set(found) == {f"control {scene.control(2).mrid} of {two.mrid}", f"default of {two.mrid}"}
+    assert all("has its curve" in why for why in found.values())
 
 
 async def test_what_is_right_again_is_taken_and_a_new_refusal_is_told_again(scene, above):

@@ -68,3 +68,11 @@ async def test_the_chain_goes_on_after_a_restart(serving, operator, chain, resta
     again = restarted()
     await again.commit([entry(operator, again, "read", "more", "done", {})])
     assert faults(again.store.load(AuditRecord)) == []
+
+
+async def test_several_links_of_one_commit_follow_each_other(serving, operator):
+    first = entry(operator, serving, "relay", "one", "done", {})
+    second = entry(operator, serving, "relay", "two", "done", {}, after=first)
+    await serving.commit([first, second])
+    assert serving.audit_tail == second
+    assert faults(serving.store.load(AuditRecord)) == []
