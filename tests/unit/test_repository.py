@@ -197,8 +197,10 @@ TESTED_ELSEWHERE = {
     "protocols/sep2/follow/programs.py": "unit/protocols/sep2/test_walk.py",
     "protocols/sep2/follow/subscribe.py": "unit/protocols/sep2/test_subscriptions.py",
     "protocols/sep2/mirrors.py": "unit/protocols/sep2/test_server.py",
+    "protocols/sep2/refusals.py": "unit/protocols/sep2/test_inbox.py",
     "protocols/sep2/resources/": "unit/protocols/sep2/test_resources.py",
     "protocols/sep2/transport/": "e2e/test_tls.py",  # needs sockets
+    "protocols/sep2/views/": "unit/protocols/sep2/test_views.py",  # seen in what the server answers
     "protocols/sunspec/orders.py": "unit/protocols/sunspec/test_south.py",
     "scenario/": "e2e/test_demo.py",  # needs processes
     "sim/": "unit/sim/test_world.py",  # what a world consists of
