@@ -85,6 +85,7 @@ class FleetServer:
         self.has_subscriptions = True
         self.subscriptions = {}
         """Subscribed paths by the path of the subscription."""
+        self.made = 0
         self.written = []
         """(method, path, resource)"""
         self.mirrors = {}
@@ -155,7 +156,8 @@ class FleetServer:
             case exchange.Subscription():
                 assert path == "/edev/own/sub"
                 known = {resource_path: at for at, resource_path in self.subscriptions.items()}
-                at = known.get(resource.subscribed_resource, f"/edev/own/sub/{len(self.subscriptions) + 1}")
+                at = known.get(resource.subscribed_resource, f"/edev/own/sub/{self.made + 1}")
+                self.made += 1
                 self.subscriptions[at] = resource.subscribed_resource
                 return Brought(201, location=at)
             case devices.EndDevice():

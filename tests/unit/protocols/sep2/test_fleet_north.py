@@ -1,6 +1,7 @@
 """The link of a node that stands for many, against a scripted server."""
 
 import asyncio
+import random
 from dataclasses import replace
 from decimal import Decimal
 
@@ -746,3 +747,115 @@ async def test_readings_go_to_the_members_own_mirror(fleet, link, server):
 async def test_the_link_is_let_go(link, server):
     await link.north.close()
     assert server.is_closed
+
+
+# --- whatever happens ---------------------------------------------------------------------------------------------------
+
+
+class Happenings:
+    """Changes at a server, with the notices that it sends of each to whoever has subscribed."""
+
+    def __init__(self, fleet, server, link, seed):
+        self.fleet, self.server, self.link = fleet, server, link
+        self.random = random.Random(seed)
+        self.count = 100
+
+    def one(self):
+        """Change something; gives what it tells of."""
+        self.count += 1
+        kinds = (
+            self.control,
+            self.default,
+            self.rank,
+            self.assignment,
+            self.assignment,
+            self.join,
+            self.leave,
+            self.shut,
+        )
+        return self.random.choice(kinds)()
+
+    def tell(self, paths):
+        told = [path for path in paths if path in self.server.subscriptions.values()]
+        for path in told:
+            self.link.hear(path, 4 if self.server.read(path, 0, 1) is None else 0)
+
+    def lists_of(self, number):
+        return [f"/edev/{number}/fsa", f"/edev/{number}/fsa/1/derp"]
+
+    def lists_with(self, program):
+        return [self.lists_of(n)[1] for n, member in self.server.members.items() if program in member.programs]
+
+    def a_program(self):
+        return self.random.choice(list(self.server.programs))
+
+    def a_member(self):
+        return self.random.choice(list(self.server.members))
+
+    def control(self):
+        number = self.a_program()
+        controls = self.server.programs[number].controls
+        if controls and self.random.random() < 0.4:
+            del controls[next(iter(controls))]
+        else:
+            controls[self.count] = self.random.randrange(10_000)
+        return [f"/derp/{number}/derc"]
+
+    def default(self):
+        number = self.a_program()
+        program = self.server.programs[number]
+        before, program.default = program.default, self.random.choice((None, 1000, 2000))
+        paths = [f"/derp/{number}/dderc"]
+        if (before is None) != (program.default is None):
+            paths += [f"/derp/{number}", *self.lists_with(number)]
+        return paths
+
+    def rank(self):
+        number = self.a_program()
+        self.server.programs[number].primacy = self.random.randrange(100)
+        return [f"/derp/{number}", *self.lists_with(number)]
+
+    def assignment(self):
+        number = self.a_member()
+        self.server.members[number].programs = [one for one in self.server.programs if self.random.random() < 0.4]
+        return self.lists_of(number)
+
+    def join(self):
+        self.server.members[self.count] = self.fleet.Member(
+            self.fleet.lfdi_of(self.count), programs=[one for one in self.server.programs if self.random.random() < 0.4]
+        )
+        return ["/edev"]
+
+    def leave(self):
+        number = self.a_member()
+        if len(self.server.members) > 1:
+            del self.server.members[number]
+        return ["/edev", *self.lists_of(number)]
+
+    def shut(self):
+        number = self.a_member()
+        member = self.server.members[number]
+        member.enabled = not member.enabled
+        member.changed += 1
+        return ["/edev"]
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_what_is_read_by_parts_is_what_is_read_at_once(fleet, seed):
+    server = fleet.FleetServer(members=6, programs=4)
+    link = Link(fleet, server)
+    happenings = Happenings(fleet, server, link, seed)
+    await link.settle()
+    for _ in range(40):
+        for _ in range(happenings.random.randrange(1, 4)):
+            happenings.tell(happenings.one())
+        seen = await link.north.walk()
+        assert seen == await Link(fleet, server).north.walk()
+        # What changes before its notice was asked for is found at the next poll.
+        happenings.tell(happenings.one())
+        await link.north.subscribe()
+        while link.north.has_news():
+            await link.north.walk()
+            await link.north.subscribe()
+        assert await link.north.walk() == await Link(fleet, server).north.walk()
+        await link.north.subscribe()
