@@ -42,7 +42,7 @@ from tierline.protocols.sep2.mapping.events import read_control, write_control
 from tierline.protocols.sep2.resources.der import DERControl, DERCurve
 from tierline.protocols.sunspec.link import Endpoint
 from tierline.protocols.sunspec.north import NorthFace
-from tierline.protocols.sunspec.south import SunSpecDevice
+from tierline.protocols.sunspec.south import Adopting, SunSpecDevice
 
 pytestmark = pytest.mark.interop
 
@@ -93,6 +93,7 @@ class Site:
             random=SimpleNamespace(fraction=lambda: 0.5),
             endpoint=Endpoint(host="127.0.0.1", port=port),
             der_id=DerId("abc"),
+            adopting=Adopting(poll_s=0.01),
         )
         self.run(30)
         return self
