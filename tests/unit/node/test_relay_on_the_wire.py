@@ -2,10 +2,12 @@
 
 import asyncio
 import hashlib
+import runpy
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -21,11 +23,13 @@ from tierline.model.records import (
     ReadingRecord,
 )
 from tierline.model.topology import Group, Membership, Tier
+from tierline.node.compose import Pace
 from tierline.node.follower import Follower, Self
 from tierline.node.relay_links import FleetLink
 from tierline.node.relaying import RelayChannel, Relaying
+from tierline.node.shared_channel import SharedChannel
 from tierline.operations.relay.relayed import Relayed
-from tierline.operations.serving import dispatch, registry
+from tierline.operations.serving import dispatch, registry, topology
 from tierline.operations.serving import programs as own_programs
 from tierline.operations.serving.state import Serving
 from tierline.ports import DeviceFacts, ReadBack
@@ -108,7 +112,7 @@ class World:
 class Level:
     """A node that serves IEEE 2030.5, and relays what the level above shows."""
 
-    def __init__(self, world, name, above=None, enrol="offer", store=None, life=0):
+    def __init__(self, world, name, above=None, enrol="offer", store=None, life=0, **more):
         self.world, self.name, self.enrol = world, name, enrol
         self.lfdi = Lfdi(hashlib.sha256(name.encode()).hexdigest()[:40].upper())
         self.serving = Serving(
@@ -118,6 +122,7 @@ class Level:
             random=SeededRandom(f"{name}/{life}"),
             pen=PEN,
             carriers=[why_not],
+            **more,
         )
         self.serving.load()
         self.server = Sep2Server(self.serving, Views(self.serving, Rates(poll_s=60, post_s=60)))
@@ -243,18 +248,11 @@ class Device:
 class Leaf:
     """A DER below a level."""
 
-    def __init__(self, level, lfdi):
+    def __init__(self, level, lfdi, *others):
         world = level.world
         self.south = Device()
         store = MemoryStore()
-        north = Sep2North(
-            courier=Wire(level, lfdi),
-            entry=level.entry(lfdi, level),
-            clock=world.clock,
-            store=store,
-            lfdi=lfdi,
-            pen=PEN,
-        )
+        paces = {one.name: self._pace(one, lfdi, store, level) for one in (level, *others)}
         channel = Channel(id=ChannelId(level.name), party=PartyId(level.name), authority=Authority.UTILITY, rank=0)
         me = Self(
             der_id=der_id(1),
@@ -266,20 +264,27 @@ class Leaf:
             measure_s=60.0,
         )
 
-        class Pace:
-            link = north
-            poll_s = 60.0
-            post_s = 60.0
-
+        server = SharedChannel(channel.id, paces) if others else paces[level.name]
         follower = Follower(
             me=me,
             south=self.south,
-            servers={channel.id: Pace()},
+            servers={channel.id: server},
             store=store,
             clock=world.clock,
             random=SeededRandom(2),
         )
         world.run(follower.run())
+
+    def _pace(self, level, lfdi, store, first):
+        entry = replace(
+            level.entry(lfdi, level), channel=ChannelId(first.name), party=PartyId(first.name), server=f"{level.name}:1"
+        )
+        wire = Wire(level, lfdi)
+        return Pace(
+            link=Sep2North(courier=wire, entry=entry, clock=level.world.clock, store=store, lfdi=lfdi, pen=PEN),
+            poll_override_s=60,
+            measure_s=60.0,
+        )
 
 
 @pytest.fixture
@@ -349,6 +354,7 @@ def test_three_relays_below_each_other_enrol_and_pass_everything_through(world, 
     world.do(dispatch.cancel_control(OPERATOR, utility.serving, control.mrid))
     world.wait(300)
     assert leaf.south.held["max_lim_w_pct"] == 90
+    world.wait(600)
     for level in levels:
         assert level.answers(control.mrid) == [1, 2, 6]
         assert level.shown(LEAVES[0]) == utility.shown(LEAVES[0])
@@ -381,3 +387,55 @@ def test_a_relay_that_is_cut_off_and_restarted_reconciles_once(world, utility):
     assert leaf.south.held["max_lim_w_pct"] == 20
     assert utility.answers(control.mrid) == [1, 2, 7]
     assert again.shown(LEAVES[0]) == utility.shown(LEAVES[0])
+
+
+def test_a_der_that_is_fed_another_way_goes_on_with_the_event_at_another_substation(world):
+    grid = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))["small_grid"]()
+    points = {"feeder-1": PartyId("west"), "feeder-2": PartyId("east")}
+    utility = Level(world, "utility", grid=grid, control_points=points)
+    world.do(topology.adopt_grid(OPERATOR, utility.serving))
+    world.do(utility.register(LEAVES[0], service_point="pv-4"))
+    world.do(utility.register(LEAVES[1], service_point="pv-1"))
+    west, east = Level(world, "west", utility, "take"), Level(world, "east", utility, "take")
+    world.wait(130)
+    assert (set(west.serving.identities), set(east.serving.identities)) == ({LEAVES[1]}, {LEAVES[0]})
+    leaf = Leaf(utility, LEAVES[0], west, east)
+
+    def group(name):
+        return topology.find_group(utility.serving, name).group.id
+
+    everywhere = world.do(utility.order(group("system"), {"max_lim_w_pct": Decimal(50)}, duration_s=3000))
+    here = world.do(utility.order(group("feeder-2"), {"volt_var": VOLT_VAR}, duration_s=3000))
+    world.wait(800)
+    assert set(leaf.south.held) == {"max_lim_w_pct", "volt_var"}
+    assert utility.shown(LEAVES[0]) == west.shown(LEAVES[1])[:0], "the substation shows it, the utility does not"
+    held = []
+    apply = leaf.south.apply
+
+    async def watched(target, **more):
+        held.append(set(target))
+        return await apply(target, **more)
+
+    leaf.south.apply = watched
+    world.do(topology.confirm_switching(OPERATOR, utility.serving, {2: False, 3: True}))
+    world.wait(300)
+    assert set(leaf.south.held) == {"max_lim_w_pct"}
+    assert all("max_lim_w_pct" in target for target in held), "what holds everywhere is never let go"
+    assert LEAVES[0] in west.serving.identities
+    assert east.shown(LEAVES[0]) == []
+    assert {program.mrid for program in west.shown(LEAVES[0])} == {
+        served.record.mrid for served in utility.serving.programs_for(utility.der(LEAVES[0]))
+    }
+    world.wait(3000)
+    assert [status for der, status in utility.serving.responses[everywhere.mrid] if der == utility.der(LEAVES[0])] == [
+        1,
+        2,
+        3,
+    ]
+    assert utility.answers(here.mrid) == [1, 2], "who left does not answer any more"
+    readings = [
+        (record.reading.point, record.reading.time)
+        for record in utility.serving.store.load(ReadingRecord)
+        if record.reading.der_id == utility.der(LEAVES[0])
+    ]
+    assert len(readings) == len(set(readings)) > 40
