@@ -19,13 +19,13 @@ from tierline.node.compose import Databases, compose, prepare
 from tierline.node.config import parse_config
 from tierline.operations.serving import dispatch, registry
 from tierline.operations.serving.subscriptions import Wish
-from tierline.protocols.sep2.codec import parse
+from tierline.protocols.sep2.codec import parse, render
 from tierline.protocols.sep2.hrefs import Href, Place
-from tierline.protocols.sep2.resources import DERControlList, Notification
-from tierline.protocols.sep2.transport import HttpServer, Response
+from tierline.protocols.sep2.resources import DERControlList, Notification, Subscription, SubscriptionList
+from tierline.protocols.sep2.transport import HttpClient, HttpServer, Response
 from tierline.protocols.sep2.views import short
 from tierline.security.keys import load_certificates
-from tierline.security.tls import server_context
+from tierline.security.tls import client_context, server_context
 from tierline.security.trust import ChainTrust, MemoryVerdicts
 
 pytestmark = pytest.mark.e2e
@@ -169,6 +169,47 @@ async def test_a_subscriber_is_told_with_what_it_would_read(bench):
     assert told.subscription_uri == f"/edev/{bench.device.der_id}/sub/{subscription.subscription_id}"
     assert isinstance(told.resource, DERControlList)
     assert [item.mrid for item in told.resource.items] == [control.mrid]
+
+
+async def test_whoever_subscribes_over_the_wire_is_told_until_it_cancels(bench):
+    at = f"/edev/{bench.device.der_id}/sub"
+    wish = render(
+        Subscription(
+            subscribed_resource=bench.controls,
+            encoding=0,
+            level="+S1",
+            limit=100,
+            notification_uri=f"https://127.0.0.1:{bench.port}/told",
+        )
+    )
+    anchors = [bench.spine.root.certificate_der]
+    gateway = Scripted()
+    async with bench.node.serving.http as http, bench.listener(gateway), bench.telling():
+        client = HttpClient(
+            host="127.0.0.1",
+            port=(await http.listen("127.0.0.1", 0)).port,
+            context=client_context(bench.folder / "gw.pem", bench.folder / "gw.key", anchors),
+            trust=ChainTrust(tuple(anchors), generation=1, verdicts=MemoryVerdicts(), demo=True),
+            clock=bench.spine.clock,
+            network=RealNetwork(),
+        )
+        made = await client.request("POST", at, wish)
+        again = await client.request("POST", at, wish)
+        assert (made.status, again.status) == (201, 204)
+        assert made.location == again.location
+        await bench.limit_feeder(50)
+        await bench.settled()
+        listed = parse((await client.request("GET", f"{at}?l=10")).body, SubscriptionList)
+        assert [item.href for item in listed.items] == [made.location]
+        assert (await client.request("DELETE", made.location)).status == 204
+        assert (await client.request("GET", made.location)).status == 404
+        await bench.limit_feeder(40)
+        await bench.settled()
+        private = wish.replace(f":{bench.port}/".encode(), f":{bench.port % 60000 + 1}/".encode())
+        assert (await client.request("POST", at, private)).status == 403
+        await client.close()
+    (request,) = gateway.heard
+    assert parse(request.body, Notification).subscription_uri == made.location
 
 
 async def test_a_notice_waits_for_its_listener_and_for_a_restart_and_arrives_once(bench):
