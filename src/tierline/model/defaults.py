@@ -502,7 +502,7 @@ _TWO = (("v1_pct", "p1_pct"), ("v2_pct", "p2_pct"))
 _CESSATION = (("act_s", "threshold_pct"),)
 
 # A trip curve is drawn as steps in (time, level): a trip setting's level holds from its time to the next setting's time.
-_POINTS: Mapping[tuple[Profile, str], tuple[tuple[str, str], ...]] = MappingProxyType(
+POINT_PARAMETERS: Mapping[tuple[Profile, str], tuple[tuple[str, str], ...]] = MappingProxyType(
     {
         (Profile.IEEE1547_2018, "volt_var"): _FOUR,
         (Profile.IEEE1547_2018, "volt_watt"): _TWO,
@@ -606,7 +606,7 @@ def _value(function: str, profile: Profile, rows: Mapping[str, DefaultRow]) -> D
     single = rows.get("")
     if single is not None:
         return single.value
-    points = _POINTS.get((profile, function), ())
+    points = POINT_PARAMETERS.get((profile, function), ())
     if points and all(x in rows and y in rows for x, y in points):
         return tuple(CurvePoint(x=Decimal(rows[x].value), y=Decimal(rows[y].value)) for x, y in points)
     if "dead_band_over_hz" in rows:
