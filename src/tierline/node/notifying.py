@@ -45,6 +45,8 @@ log = structlog.get_logger(__name__)
 AT_ONCE: Final = 16
 """Listeners that are being told at the same time; the others wait for a place."""
 TIDY_EVERY: Final = timedelta(hours=1)
+SETTLING: Final = 64
+"""Notices that have arrived and are being taken out of the store together while the next ones are under way."""
 STORE_PAUSE_S: Final = 10
 """Civil seconds to wait when the store refuses."""
 
@@ -110,10 +112,12 @@ class Notifying:
         """Until when nothing is sent to a listener that could not be reached."""
         self._busy: set[_Listener] = set()
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._settling = asyncio.Semaphore(SETTLING)
 
     async def run(self) -> None:
         """Send what is due until cancelled."""
         self._busy.clear()
+        self._places, self._settling = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(SETTLING)
         self._subscriptions.recall()
         tidy_at = self._clock.now()
         async with asyncio.TaskGroup() as group:
@@ -172,18 +176,19 @@ class Notifying:
     async def _tell(self, listener: _Listener) -> None:
         """Tell one listener what is due, in order, until nothing is or it cannot be reached."""
         try:
-            async with self._places, aclosing(_Lines(self._dial)) as lines:
+            async with self._places, asyncio.TaskGroup() as group, aclosing(_Lines(self._dial)) as lines:
                 while (due := self._head(listener)) is not None and due.at <= self._clock.now():
-                    await self._tell_one(listener, due, lines)
-        except LinkError as error:
-            log.warning("store_refused", what="notice", why=str(error))
-            self._rest(listener, self._clock.now() + timedelta(seconds=STORE_PAUSE_S))
+                    with self._store_refusing(listener):
+                        await self._tell_one(listener, due, lines, group)
         finally:
             self._busy.discard(listener)
             self._subscriptions.news.set()
 
-    async def _tell_one(self, listener: _Listener, due: _Due, lines: _Lines) -> None:
-        """Send one notice."""
+    async def _tell_one(self, listener: _Listener, due: _Due, lines: _Lines, group: asyncio.TaskGroup) -> None:
+        """Send one notice; once it arrived, the store is left to its own pace.
+
+        Raises: LinkError when the store refuses.
+        """
         notice, subscription = due.notice, due.subscription
         device = self._outbox.recipient(subscription)
         if device is None:
@@ -196,7 +201,10 @@ class Notifying:
             await self._failed(listener, due, str(error))
             return
         if 200 <= status < 300:
-            await self._taken(listener, due, told)
+            log.info("notice_sent", attempts=due.notice.attempts + 1, **_named(due))
+            self._out_of_queue(listener, due)
+            await self._settling.acquire()
+            group.create_task(self._settle(listener, due, told))
         elif 400 <= status < 500 and status not in _COME_AGAIN:
             await self._refused(listener, due, told, f"it answers {status}")
         else:
@@ -210,21 +218,25 @@ class Notifying:
         line = await lines.to(destination, address, lambda lfdi: self._outbox.may_hear(due.subscription, lfdi))
         return await line.post(destination.path, told.document)
 
-    async def _taken(self, listener: _Listener, due: _Due, told: Told) -> None:
-        log.info("notice_sent", attempts=due.notice.attempts + 1, **_named(due))
-        with self._out_of(listener, due):
-            if told.is_last:
-                await self._outbox.end(due.notice, "what was subscribed to is gone")
-            else:
-                await self._outbox.delivered(due.notice)
+    async def _settle(self, listener: _Listener, due: _Due, told: Told) -> None:
+        """Take a notice that has arrived out of the store."""
+        with self._store_refusing(listener, due):
+            try:
+                if told.is_last:
+                    await self._outbox.end(due.notice, "what was subscribed to is gone")
+                else:
+                    await self._outbox.delivered(due.notice)
+            finally:
+                self._settling.release()
 
     async def _refused(self, listener: _Listener, due: _Due, told: Told, why: str) -> None:
-        with self._out_of(listener, due):
+        self._out_of_queue(listener, due)
+        with self._store_refusing(listener, due):
             if told.is_last:
                 await self._outbox.end(due.notice, "what was subscribed to is gone")
                 return
             is_over = await self._outbox.refused(due.notice, why)
-        log.warning("notice_refused", why=why, subscription_ended=is_over, **_named(due))
+            log.warning("notice_refused", why=why, subscription_ended=is_over, **_named(due))
 
     async def _failed(self, listener: _Listener, due: _Due, why: str) -> None:
         again_at = await self._outbox.failed(due.notice, why)
@@ -239,16 +251,20 @@ class Notifying:
         if again_at is not None:
             self._rest(listener, again_at)
 
-    @contextmanager
-    def _out_of(self, listener: _Listener, due: _Due) -> Iterator[None]:
+    def _out_of_queue(self, listener: _Listener, due: _Due) -> None:
         """Take a notice out of its queue before it leaves the store: one that comes meanwhile goes to the end."""
-        queue = self._queues.get(listener, {})
-        queue.pop(due.notice.subscription_id, None)
+        self._queues.get(listener, {}).pop(due.notice.subscription_id, None)
+
+    @contextmanager
+    def _store_refusing(self, listener: _Listener, due: _Due | None = None) -> Iterator[None]:
+        """Bear with a store that refuses: what is not written down is sent once more, later."""
         try:
             yield
-        except LinkError:
-            self._queues.setdefault(listener, {})[due.notice.subscription_id] = None
-            raise
+        except LinkError as error:
+            log.warning("store_refused", what="notice", why=str(error))
+            if due is not None:
+                self._queues.setdefault(listener, {})[due.notice.subscription_id] = None
+            self._rest(listener, self._clock.now() + timedelta(seconds=STORE_PAUSE_S))
 
     def _rest(self, listener: _Listener, until: datetime) -> None:
         now = self._clock.now()
