@@ -16,6 +16,7 @@ from tierline.cli import (
     function,
     grid,
     group,
+    owner,
     price,
     program,
     reading,
@@ -56,6 +57,7 @@ def everything(
 for _noun in (
     device,
     group,
+    owner,
     program,
     control,
     default,

@@ -2,6 +2,7 @@
 
 from tierline.env.clock import RealClock
 from tierline.env.files import RealFiles
+from tierline.env.local import ask_local, serve_local
 from tierline.env.names import look_up
 from tierline.env.network import RealNetwork, RealServer
 from tierline.env.process import RealProcess, RealRunning
@@ -17,6 +18,8 @@ __all__ = [
     "RealServer",
     "SeededRandom",
     "SystemRandom",
+    "ask_local",
     "look_up",
     "run",
+    "serve_local",
 ]

@@ -25,6 +25,7 @@ from tierline.engine.following.obey import (
     Obey,
     ObeyEvent,
     ObeyRules,
+    OptOut,
     Persist,
     Persisted,
     Seen,
@@ -32,8 +33,9 @@ from tierline.engine.following.obey import (
     WriteDone,
     WriteFailed,
 )
+from tierline.engine.lifecycle import State
 from tierline.model.control import Setpoints
-from tierline.model.errors import Forbidden, LinkError, PeerError, Unsupported
+from tierline.model.errors import Conflict, Forbidden, LinkError, PeerError, Unsupported
 from tierline.model.points import POINTS
 from tierline.model.records import FollowedEventRecord, FollowedProgramsRecord, OutboxRecord
 from tierline.model.telemetry import Phase, Quality, Reading
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
     from tierline.engine.arbitration import Applied
     from tierline.engine.following.obey import ObeyEffect, RecordChange
     from tierline.model.control import FunctionName
-    from tierline.model.identity import ChannelId, DerId, Lfdi, PartyId
+    from tierline.model.identity import ChannelId, DerId, Lfdi, Mrid, PartyId
     from tierline.model.parties import Authority, Channel, ChannelMode
     from tierline.model.telemetry import Alarm
     from tierline.ports import Behind, Clock, DeviceFacts, Northbound, Random, Southbound, Store
@@ -146,6 +148,8 @@ class Follower:
         """Which machine an order is of: the outcome of one that was given up means nothing to the next."""
         self._obey: Obey | None = None
         self._facts: DeviceFacts | None = None
+        self._refusing: deque[tuple[Mrid, asyncio.Future[None]]] = deque()
+        """What the owner refused and waits for, in the order in which it was handed in."""
 
     @property
     def obey(self) -> Obey | None:
@@ -160,6 +164,20 @@ class Follower:
     def waiting_responses(self) -> int:
         """Count the Responses that no server has acknowledged yet."""
         return len(self._outbox)
+
+    async def opt_out(self, mrid: Mrid) -> None:
+        """Refuse an event for the owner of the device; returns when that is durable and its Response is on the way.
+
+        Raises: Conflict when it is not known, over or not the owner's to refuse; LinkError (come again).
+        """
+        if self._obey is None:
+            raise LinkError("the device was not found yet, so nothing is obeyed that could be refused; come again")
+        if why := self._obey.why_not_opt_out(mrid):
+            raise Conflict(why)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._refusing.append((mrid, done))
+        self._hand_in(OptOut(mrid=mrid))
+        await done
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -282,6 +300,7 @@ class Follower:
         """
         if self._obey is not None and self._facts is not None:
             self._life += 1
+            self._refuse_again()
             while not self._order.empty():
                 self._order.get_nowait()
             self._events = deque(event for event in self._events if isinstance(event, Seen | DerChanged))
@@ -302,6 +321,27 @@ class Follower:
                 self._south.heed(self._behind(obey.decision))
             for effect in effects:
                 await self._carry_out(effect)
+            if isinstance(event, OptOut):
+                self._refused(obey)
+
+    def _refused(self, obey: Obey) -> None:
+        """Tell the owner what came of the refusal that was handled just now: what it led to is durable."""
+        mrid, done = self._refusing.popleft()
+        if done.done():
+            return
+        known = [event for events in obey.events().values() for event in events if event.mrid == mrid]
+        if any(event.state is State.OPTED_OUT for event in known):
+            log.info("opted_out", mrid=mrid, lfdi=self._me.lfdi)
+            done.set_result(None)
+        else:
+            done.set_exception(Conflict(f"event {mrid} ended meanwhile"))
+
+    def _refuse_again(self) -> None:
+        """Tell the owner that it is not known what came of his refusals."""
+        while self._refusing:
+            _, done = self._refusing.popleft()
+            if not done.done():
+                done.set_exception(LinkError("a fault of this program came in between; ask again what holds"))
 
     def _behind(self, decision: Applied) -> Mapping[FunctionName, Behind]:
         return {} if self._obey is None else behind_of(decision, self._obey.events())

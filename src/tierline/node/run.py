@@ -13,6 +13,7 @@ import structlog
 from tierline.node.compose import Databases, compose, prepare, self_principal
 from tierline.node.config import load_config
 from tierline.node.field import Field, compose_field
+from tierline.node.owner import serve_owner
 from tierline.node.supervise import supervise
 from tierline.operations.following.outbox import forget_posted
 from tierline.operations.serving.retention import Retention, forget_old
@@ -86,6 +87,7 @@ async def _work(nodes: Sequence[Node], fields: Sequence[Field], console: Console
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(field.run()) for field in fields]
         tasks += [group.create_task(node.follower.run()) for node in nodes if node.follower is not None]
+        tasks += [group.create_task(serve_owner(node, node.follower)) for node in nodes if node.follower is not None]
         tasks += [group.create_task(node.relaying.run()) for node in nodes if node.relaying is not None]
         tasks += [group.create_task(_telling(node, node.serving.telling)) for node in nodes if node.serving is not None]
         tasks += [group.create_task(_tidying(node)) for node in nodes]

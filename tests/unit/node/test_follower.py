@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -10,9 +11,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from tierline.engine.following import document
+from tierline.engine.following.obey import OptOut
+from tierline.engine.lifecycle import State
 from tierline.env import SeededRandom
 from tierline.model.control import Control, EventStatus, Interval, Setpoints
-from tierline.model.errors import Forbidden, LinkError, PeerError, Unsupported
+from tierline.model.errors import Conflict, Forbidden, LinkError, PeerError, Unsupported
 from tierline.model.identity import ChannelId, DerId, Lfdi, Mrid, PartyId
 from tierline.model.parties import Authority, Channel, ChannelMode
 from tierline.model.points import POINTS
@@ -486,3 +489,100 @@ def test_a_response_whose_server_is_away_lets_those_to_other_events_go_first(sce
     scene.north.respond = respond
     scene.run(until_s=400)
     assert [response.mrid for response in scene.north.responses] == ["B", "A"]
+
+
+def refusing(scene, at_s, mrid="E"):
+    """Let the owner refuse an event at a virtual second; gives what came of it, once it has."""
+    found = []
+
+    async def refuse():
+        await asyncio.sleep(at_s - scene.loop.time())
+        try:
+            await scene.follower.opt_out(Mrid(mrid))
+        except (Conflict, LinkError) as error:
+            found.append(error)
+        else:
+            found.append(scene.store.load(FollowedEventRecord)[0].document)
+
+    found.append(scene.loop.create_task(refuse()))
+    return found
+
+
+def owned(scene):
+    channel = Channel(id=UTILITY, party=PartyId("a"), authority=Authority.AGGREGATOR, rank=0)
+    scene.follower = scene.new(channels=(channel,))
+
+
+def test_what_the_owner_refuses_is_durable_when_he_is_told_so_and_the_device_is_released(scene):
+    owned(scene)
+    scene.north.programs = programs(event(duration_s=1000))
+    found = refusing(scene, 200)
+    logs = scene.run(until_s=500)
+    assert document.load(found[1]).state is State.OPTED_OUT
+    assert scene.answers() == [1, 2, 4]
+    assert scene.south.held == FREE
+    assert [line["mrid"] for line in logs if line["event"] == "opted_out"] == ["E"]
+
+
+def test_what_cannot_be_refused_stays_and_the_owner_is_told_why(scene):
+    scene.north.programs = programs(event(duration_s=1000))
+    found = refusing(scene, 200)
+    scene.run(until_s=500)
+    assert "the utility may not be refused" in str(found[1])
+    assert scene.south.held == LIMIT
+
+
+def test_nothing_is_refused_before_the_device_is_known(scene):
+    scene.world.fail("discover", *[LinkError("away")] * 100)
+    found = refusing(scene, 100)
+    scene.run(until_s=200)
+    assert isinstance(found[1], LinkError)
+
+
+def test_whoever_refuses_the_same_at_the_same_time_hears_that_it_is_refused(scene):
+    owned(scene)
+    scene.north.programs = programs(event(duration_s=1000))
+    found = [refusing(scene, 200), refusing(scene, 200)]
+    scene.run(until_s=300)
+    assert all(isinstance(one[1], bytes) for one in found)
+    assert scene.answers() == [1, 2, 4]
+
+
+def test_a_refusal_that_is_handled_after_the_end_is_told_as_such(scene):
+    owned(scene)
+    scene.north.programs = programs(event(duration_s=100))
+    found = refusing(scene, 150)
+    hand_in = scene.follower._hand_in
+
+    def late(happened):
+        scene.loop.call_later(60 if isinstance(happened, OptOut) else 0, hand_in, happened)
+
+    scene.follower._hand_in = late
+    scene.run(until_s=400)
+    assert str(found[1]) == "event E ended meanwhile"
+
+
+def test_a_fault_of_ours_in_the_middle_of_a_refusal_is_told(scene):
+    owned(scene)
+    scene.north.programs = programs(event(duration_s=1000))
+    found = refusing(scene, 200)
+    scene.world.fail("persist", None, None, ValueError("our bug"))
+    scene.run(until_s=400)
+    assert isinstance(found[1], LinkError)
+    assert "ask again what holds" in str(found[1])
+
+
+def test_an_owner_who_does_not_wait_is_obeyed_all_the_same(scene):
+    owned(scene)
+    scene.north.programs = programs(event(duration_s=1000))
+
+    async def impatient():
+        await asyncio.sleep(200)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                await scene.follower.opt_out(Mrid("E"))
+
+    task = scene.loop.create_task(impatient())
+    scene.run(until_s=400)
+    assert task.done()
+    assert scene.answers() == [1, 2, 4]
