@@ -3,10 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tierline.model.identity import GroupId, Lfdi, PartyId
+from tierline.env import SeededRandom
+from tierline.model.identity import DerId, GroupId, Lfdi, PartyId
 from tierline.model.parties import Principal, Role
-from tierline.model.records import GroupRecord
+from tierline.model.records import EndDeviceRecord, GroupRecord
+from tierline.model.topology import Group, Tier
 from tierline.operations.serving import registry, topology
 from tierline.operations.serving.registry import NewDevice
 from tierline.operations.serving.state import Serving
@@ -216,3 +220,93 @@ def test_a_principal_is_what_its_entry_says(pointed):
     )
     lfdi = Lfdi("01" * 20)
     assert registry.principal_of(registry.device_of(pointed, lfdi), lfdi).role is Role.DEVICE
+
+
+# --- against counting from scratch ----------------------------------------------------------------------------------
+
+PARTIES, GROUPS = (POOLER, WEST, EAST), tuple(GroupId(name) for name in ("g1", "g2", "g3"))
+OPERATIONS = st.lists(
+    st.tuples(
+        st.integers(0, 4),
+        st.sampled_from(["join", "leave", "enable", "disable", "manage", "free", "read", "out", "in"]),
+        st.sampled_from(GROUPS),
+        st.sampled_from(PARTIES),
+    ),
+    max_size=40,
+)
+
+
+def stands(state, party, device):
+    """Say it again, slowly: who stands for a DER."""
+    if not device.enabled or device.aggregates is not None:
+        return False
+    if device.managed_by is not None:
+        return device.managed_by == party
+    fed_by = {state.groups[group].group.element for group in state.groups_of[device.der_id]}
+    return any(state.control_points.get(element) == party for element in fed_by)
+
+
+def assert_as_counted_from_scratch(state, may_be_hidden):
+    for party in PARTIES:
+        ders = {der for der, device in state.devices.items() if stands(state, party, device)}
+        assert state.standing.ders(party) == ders
+        own = {der for der, device in state.devices.items() if device.aggregates == party and device.enabled}
+        assert state.standing.peers(party) == own
+        for group in GROUPS:
+            assert state.standing.is_member(party, group) == bool(ders & state.members_of[group])
+    assert {(der, party) for der, readers in state.standing.handed_over.items() for party in readers} == may_be_hidden
+    assert all(state.standing.handed_over.values())
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(operations=OPERATIONS)
+def test_every_count_is_as_if_counted_from_scratch(clock, operations):
+    state = Serving(
+        party=PartyId("utility"), store=MemoryStore(), clock=clock, random=SeededRandom(7), pen=1,
+        control_points={"g1": WEST, "g2": EAST},
+    )  # fmt: skip
+
+    def take(*records):
+        for record in records:
+            state._take(record)
+
+    for name in GROUPS:
+        made = Group(id=name, tier=Tier.FEEDER, name=name, parent=None, element=name)
+        take(GroupRecord(party=state.party, group=made, created_at=clock.now()))
+    bare = {
+        "party": state.party, "service_point": "", "pin": None, "device_category": 0, "enabled": True,
+        "registered_at": clock.now(), "changed_at": clock.now(),
+    }  # fmt: skip
+    for number in range(5):
+        take(EndDeviceRecord(der_id=DerId(f"d{number}"), managed_by=None, **bare))
+    for party in PARTIES:
+        take(EndDeviceRecord(der_id=DerId(party), managed_by=None, aggregates=party, **bare))
+    hidden = set()
+    for number, what, group, party in operations:
+        der = DerId(f"d{number}")
+        device, peer = state.devices[der], state.devices[DerId(party)]
+        match what:
+            case "join" if group not in state.groups_of[der]:
+                move = topology.Move(der_id=der, leaves=(), joins=(group,))
+                take(*topology.membership_records(state, [move], "test"))
+            case "leave" if group in state.groups_of[der]:
+                move = topology.Move(der_id=der, leaves=(group,), joins=())
+                take(*topology.membership_records(state, [move], "test"))
+            case "enable" | "disable":
+                take(replace(device, enabled=what == "enable"))
+            case "manage" | "free":
+                take(replace(device, managed_by=party if what == "manage" else None))
+            case "read":
+                state.standing.hand_over(state, party, der)
+                if device.managed_by is None and stands(state, party, device):
+                    hidden.add((der, party))
+            case "out" | "in":
+                take(replace(peer, enabled=what == "in"))
+        hidden = {
+            (der, party)
+            for der, party in hidden
+            if state.devices[der].managed_by is None
+            and stands(state, party, state.devices[der])
+            and not (what == "out" and party == peer.der_id)
+        }
+        assert_as_counted_from_scratch(state, hidden)

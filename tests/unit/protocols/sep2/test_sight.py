@@ -364,3 +364,25 @@ async def test_a_resource_is_none_for_whoever_may_not_see_it_now(bench, pool):
     await registry.enable(bench.OPERATOR, bench.state, pool.own, enabled=False)
     assert bench.views.resource("/edev", 1, own, bench.NOON) is None
     assert bench.views.resource("/edev", 1, replace(own, der_id=der_id(5)), bench.NOON) is None
+
+
+async def test_nothing_a_party_reads_names_anybody_of_others(bench, pool, other):
+    record = await bench.control()
+    for one in (pool, other):
+        who = registry.principal_of(bench.state.devices[one.own], one.lfdi)
+        for number, der in enumerate(one.ders):
+            mirror = render(usage_point(one.lfdi_of(der), int(one.lfdi[:2], 16) * 16 + number))
+            assert (await one.ask("POST", "/mup", mirror)).status == 201
+            await telemetry.record_response(who, bench.state, der, record.mrid, ResponseStatus.RECEIVED, bench.NOON)
+    names = {
+        "pool": {pool.own, *pool.ders, pool.lfdi, *map(pool.lfdi_of, pool.ders)},
+        "other": {other.own, *other.ders, other.lfdi, *map(other.lfdi_of, other.ders)},
+        "direct": {name for who in bench.LFDIS for name in (bench.der(who), bench.LFDIS[who])},
+    }
+    readers = {"pool": pool.lfdi, "other": other.lfdi, "direct": bench.LFDIS["pv-1"]}
+    for reader, lfdi in readers.items():
+        foreign = set().union(*(found for whose, found in names.items() if whose != reader))
+        seen = [path for path, status in walked(bench, lfdi).items() if status == 200]
+        text = b"".join(bench.start("GET", f"{path}?l=255", lfdi).body for path in seen).decode()
+        assert lfdi in text
+        assert [name for name in foreign if name in text] == []
