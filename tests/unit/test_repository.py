@@ -187,6 +187,8 @@ TESTED_ELSEWHERE = {
     "engine/verdict.py": "unit/engine/test_access.py",
     "node/field_inverter.py": "unit/node/test_field.py",
     "node/health.py": "unit/console/test_app.py",  # its only reader
+    "operations/serving/fleet_orders.py": "unit/operations/serving/test_fleet.py",
+    "operations/serving/fleet_programs.py": "unit/operations/serving/test_fleet.py",
     "operations/serving/relief.py": "unit/operations/serving/test_limits.py",
     "protocols/sep2/answering.py": "unit/protocols/sep2/test_north.py",  # parts of what a link does
     "protocols/sep2/codec/": "unit/protocols/sep2/test_codec.py",

@@ -15,8 +15,9 @@ from tierline.model.control import Setpoints
 from tierline.model.errors import ConfigError
 from tierline.model.functions import FUNCTIONS, Merge
 from tierline.model.parties import ChannelMode
+from tierline.model.profiles import confirmable
 from tierline.model.validity import fault_of
-from tierline.operations.serving.fleet import CARRIED
+from tierline.operations.serving.fleet_orders import CARRIED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,6 +206,8 @@ class NorthPart(_Part):
     """Whether what it brings is carried out here, by the device or the fleet, or passed through to those below."""
     enrol: Literal["none", "take", "offer"] = "none"
     """For a relay. take: those the server lists are registered here; offer: those registered here are registered there."""
+    tells_serial: bool = False
+    """Whether the server is told the serial number of the device, which says who its owner is."""
     subscribe: bool = True
     """For a relay: whether it asks to be told of changes, where [listener] says where; it polls as well."""
 
@@ -290,6 +293,15 @@ class FollowPart(_Part):
     opt_out: list[Literal["utility", "aggregator", "owner"]] = ["aggregator", "owner"]
     """Whose events the owner may refuse, by authority of the channel."""
     record: list[RecordPart] = []
+    profile: Literal["ieee1547", "rule21"] | None = None
+    """Whose defaults the device keeps wherever no channel commands it: those that are in force by default, were verified and the
+    device can carry out (see [defaults](defaults.md)). None: what is not commanded is left to the device."""
+    normal_category: Literal["A", "B"] = "B"
+    """Category of the device in normal operation (IEEE 1547-2018), where its defaults go by it."""
+    abnormal_category: Literal["I", "II", "III"] = "III"
+    """Category of the device in abnormal operation."""
+    confirmed: list[str] = []
+    """Functions whose default is put into the device although it was not verified: the operator's confirmation."""
 
     @property
     def limits(self) -> Setpoints:
@@ -469,6 +481,23 @@ def _check_channels(config: NodeConfig, refuse: Callable[[tuple[object, ...], st
             raise refuse(("north", number, "rank"), f"{north.rank!r} is that of another link; give each its own")
 
 
+def _check_profile(config: NodeConfig, refuse: Callable[[tuple[object, ...], str], ConfigError]) -> None:
+    follow = config.follow
+    if follow.profile is None:
+        if follow.confirmed:
+            raise refuse(
+                ("follow", "confirmed"), "there is no profile whose defaults could be confirmed; name one, or remove it"
+            )
+        return
+    if not config.south:
+        raise refuse(("follow", "profile"), "there is no [[south]] device to keep defaults; remove it")
+    for name in follow.confirmed:
+        if name not in confirmable(follow.profile, follow.normal_category, follow.abnormal_category):
+            raise refuse(
+                ("follow", "confirmed"), f"{name!r} has no default in {follow.profile!r} that waits for a confirmation"
+            )
+
+
 def _check_follow(config: NodeConfig, refuse: Callable[[tuple[object, ...], str], ConfigError]) -> None:
     for name, value in config.follow.limits.items():
         if name not in FUNCTIONS or FUNCTIONS[name].merge is not Merge.TIGHTEST:
@@ -476,6 +505,7 @@ def _check_follow(config: NodeConfig, refuse: Callable[[tuple[object, ...], str]
             raise refuse(("follow", "owner_limits", name), f"{name!r} is no limit; use {limits}")
         if fault := fault_of(name, value):
             raise refuse(("follow", "owner_limits", name), fault)
+    _check_profile(config, refuse)
     obeyed = sorted({north.channel for north in config.north if north.use == "obey"})
     times: set[datetime] = set()
     for number, change in enumerate(config.follow.record):

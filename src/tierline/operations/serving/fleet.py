@@ -12,60 +12,47 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tierline.engine.access import Grants, Resource, ResourceKind, Verb, may
 from tierline.engine.disaggregate import Policy, Shared, Tuning, correct, share
-from tierline.engine.following.obey import OWNER
 from tierline.engine.privacy import Relation, may_see_sum
 from tierline.engine.rollup import Freshness, roll_up
-from tierline.engine.verdict import Deny
 from tierline.model.control import Setpoints
 from tierline.model.errors import ConfigError, Forbidden, LinkError, TierlineError, Unsupported
-from tierline.model.parties import Principal, Role
+from tierline.model.identity import PartyId
 from tierline.model.points import POINTS, DerType
 from tierline.model.telemetry import Quality
 from tierline.operations.serving.audit import entry
-from tierline.operations.serving.deriving import Derived, Pace, Wish, derive, outlived
+from tierline.operations.serving.deriving import Pace, derive, outlived
+from tierline.operations.serving.fleet_orders import CARRIED, SHARED_OUT, Orders, Telling, audited
 from tierline.operations.serving.fleet_programs import FleetPrograms
 from tierline.operations.serving.fleet_values import (
-    by_rating,
     estimates_w,
-    moved_w,
-    percent,
     quality,
     resolution_w,
-    set_to,
     set_w,
 )
-from tierline.operations.serving.grants import functions_granted, grant_for
-from tierline.operations.serving.groups import create_group
-from tierline.operations.serving.limits import allow
+from tierline.operations.serving.grants import Claims, allowed, functions_granted, principal_of, sources_of
+from tierline.operations.serving.groups import OF_PARTY, create_group
 from tierline.operations.serving.topology import find_group
 from tierline.operations.serving.wording import worded
 from tierline.ports import Behind, DeviceFacts, ReadBack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from tierline.engine.governor import Request
     from tierline.engine.rollup import Figure
     from tierline.model.control import ControlGrant, FunctionName, Value
-    from tierline.model.identity import ChannelId, DerId, GroupId, Mrid, PartyId
-    from tierline.model.records import AuditRecord, ControlRecord
+    from tierline.model.identity import ChannelId, DerId, GroupId
+    from tierline.model.parties import Principal
     from tierline.model.telemetry import Alarm, PointName
+    from tierline.operations.serving.grants import Source
     from tierline.operations.serving.members import Member, Members
     from tierline.operations.serving.state import Serving
 
-SHARED_OUT = frozenset({"target_w", "fixed_w_pct", "gen_lim_w"})
-"""What members need different values for."""
-IN_COMMON = frozenset({"max_lim_w_pct", "connect", "energize", "fixed_pf_inject_w", "fixed_pf_absorb_w", "fixed_var"})
-"""What is the same for every member: percentages of its own, and yes or no."""
-CARRIED = SHARED_OUT | IN_COMMON
-"""What a fleet can carry out, once it is granted."""
-
 _SUMMED = ("max_w", "max_va", "max_var", "max_var_neg", "max_charge_rate_w", "max_discharge_rate_w", "max_wh")
 """Ratings and settings of which the fleet has the sum."""
-_ZERO, _HUNDRED = Decimal(0), Decimal(100)
+_ZERO = Decimal(0)
 _KEPT = timedelta(days=1)
 """How long a derived control is kept after its end."""
 
@@ -75,7 +62,7 @@ class FleetRules:
     """Whose fleet it is, and for whom."""
 
     group: str
-    """The group of its members, by name, id or element of the grid; made of everybody when missing."""
+    """The group of its members, by name, id or element of the grid; made when missing, of a party (`party:NAME`) or of all."""
     grants: tuple[ControlGrant, ...]
     parties: Mapping[ChannelId, PartyId]
     """Who speaks over which channel."""
@@ -100,18 +87,6 @@ class FleetRules:
         return 3 * self.post
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """One event or default, and what is held of it."""
-
-    behind: Behind
-    functions: tuple[FunctionName, ...]
-    principal: Principal
-    grant: ControlGrant | None
-    """The one that allows least; None for what is this node's own."""
-    granted_until: datetime | None
-
-
 class Fleet:
     """A device made of devices, as the ports `Southbound` and `Heeding`."""
 
@@ -121,6 +96,7 @@ class Fleet:
         self._members = members
         self._me = me
         self._pace = Pace.of_poll(rules.poll)
+        self._claims = Claims(me=me, parties=rules.parties, grants=rules.grants)
         self._lock = asyncio.Lock()
         self._target = Setpoints()
         self._behind: dict[FunctionName, Behind] = {}
@@ -129,7 +105,8 @@ class Fleet:
         self._shared_at: datetime | None = None
         self._facts: DeviceFacts | None = None
         self._quality: dict[PointName, Quality] = {}
-        self._refused: object = None
+        self._refused: Setpoints | None = None
+        """What was refused last, so that it is written down once."""
 
     # --- the port ---------------------------------------------------------------------------------------------------
 
@@ -163,10 +140,10 @@ class Fleet:
             held = self._target
             wanted, stands = target, {name: one for name, one in (behind or {}).items() if name in target}
             refusal: TierlineError | None = None
-            requests: list[Request] = []
+            requests: dict[ChannelId, Request] = {}
             try:
                 sources = self._sources(wanted, stands, group_id)
-                requests = self._allowed(sources, wanted, members)
+                requests = allowed(self._serving, sources, wanted, self._target, members)
             except (Forbidden, Unsupported) as error:
                 await self._refuse(group_id, target, stands, str(error))
                 refusal = error
@@ -240,7 +217,11 @@ class Fleet:
         try:
             return find_group(self._serving, self._rules.group).group.id
         except ConfigError:
-            record = await create_group(self._me, self._serving, self._rules.group, everybody=True)
+            name = self._rules.group
+            party = PartyId(name.removeprefix(OF_PARTY)) if name.startswith(OF_PARTY) else None
+            record = await create_group(
+                self._me, self._serving, name if party is None else str(party), everybody=party is None, party=party
+            )
             return record.group.id
 
     def _of(self, group_id: GroupId) -> dict[DerId, Member]:
@@ -248,8 +229,8 @@ class Fleet:
 
     def _described(self, group_id: GroupId) -> DeviceFacts:
         members = self._of(group_id).values()
-        nameplate: dict[str, Decimal | int] = {"der_type": DerType.VIRTUAL}
-        settings: dict[str, Decimal | int] = {}
+        nameplate: dict[str, Decimal | int] = {"der_type": DerType.VIRTUAL, "rtg_max_w": _ZERO}
+        settings: dict[str, Decimal | int] = {"set_max_w": _ZERO}
         for name in _SUMMED:
             for prefix, other, summed in (("rtg", "set", nameplate), ("set", "rtg", settings)):
                 values = [
@@ -258,7 +239,7 @@ class Fleet:
                 if known := [value for value in values if value is not None]:
                     summed[f"{prefix}_{name}"] = sum(known, _ZERO)
         granted = functions_granted(self._rules.grants, self._serving.clock.now()) & CARRIED
-        is_able = settings.get("set_max_w", 0) > 0
+        is_able = settings["set_max_w"] > 0
         return DeviceFacts(
             manufacturer="tierline",
             model="fleet",
@@ -269,75 +250,31 @@ class Fleet:
             functions=granted if is_able else frozenset(),
         )
 
-    def _sources(self, target: Setpoints, behind: Mapping[FunctionName, Behind], group_id: GroupId) -> list[_Source]:
+    def _sources(self, target: Setpoints, behind: Mapping[FunctionName, Behind], group_id: GroupId) -> list[Source]:
         """Say who wants what, and by which grant.
 
         Raises: Unsupported, Forbidden.
         """
-        by_source: dict[tuple[ChannelId, Mrid], list[FunctionName]] = {}
-        for name in target:
-            if name not in CARRIED:
-                raise Unsupported(f"a fleet cannot carry out {name}")
-            stands = behind.get(name)
-            if stands is None:
-                raise Unsupported(f"nobody is known who wants {name}, so nobody can have been granted it")
-            by_source.setdefault((stands.channel, stands.mrid), []).append(name)
-        return [self._source(behind[names[0]], tuple(names), group_id) for _, names in sorted(by_source.items())]
-
-    def _source(self, behind: Behind, names: tuple[FunctionName, ...], group_id: GroupId) -> _Source:
-        if behind.channel == OWNER:
-            return _Source(behind, names, self._me, None, None)
-        party = self._rules.parties.get(behind.channel)
-        if party is None:
-            raise Unsupported(f"channel {behind.channel} is that of no party that could have a grant")
-        now = self._serving.clock.now()
-        grants = [(name, grant_for(self._rules.grants, party, name, now)) for name in names]
-        lacking = [name for name, grant in grants if grant is None]
-        if lacking:
-            raise Unsupported(f"{party} was not granted {', '.join(lacking)}; see [[grant]]")
-        held = [grant for _, grant in grants if grant is not None]
-        principal = Principal(party=party, role=Role.UPSTREAM, name=behind.channel)
-        verdict = may(
-            principal,
-            Verb.CONTROL,
-            Resource(kind=ResourceKind.GROUP, group=group_id),
-            Grants(groups=frozenset({group_id})),
-        )
-        if isinstance(verdict, Deny):
-            raise Forbidden(verdict.reason)
-        least = min(held, key=lambda grant: grant.power_w)
-        return _Source(behind, names, principal, least, min(grant.until for grant in held))
+        unknown = sorted(set(target) - CARRIED)
+        if unknown:
+            raise Unsupported(f"a fleet cannot carry out {', '.join(unknown)}")
+        return sources_of(target, behind, group_id, self._claims, self._serving.clock.now())
 
     # --- how much ---------------------------------------------------------------------------------------------------
-
-    def _allowed(self, sources: Iterable[_Source], target: Setpoints, members: Mapping[DerId, Member]) -> list[Request]:
-        """Hold what would move against the grants and the governor; what is held already moves nothing.
-
-        Raises: Unsupported, Forbidden.
-        """
-        requests = []
-        for source in sources:
-            moved = [
-                moved_w(name, target[name], members.values())
-                for name in source.functions
-                if self._target.get(name) != target[name]
-            ]
-            if not moved:
-                continue
-            if source.grant is not None and max(moved) > source.grant.power_w:
-                raise Unsupported(
-                    f"it would move up to {max(moved):f} W; {source.grant.party} was granted {source.grant.power_w:f} W"
-                )
-            requests.append(allow(source.principal, self._serving, max(moved), frozenset(members)))
-        return requests
 
     def _share_anew(self, members: Mapping[DerId, Member], *, is_new: bool) -> None:
         total_w = set_w(self._target, members.values())
         if total_w is None:
             self._shared = None
-        elif is_new or self._shared is None:
-            shares = [member.share() for member in members.values()]
-            self._shared = share(total_w, shares, self._rules.policy, resolution_w=resolution_w(members.values()))
+            return
+        last = None if is_new else self._shared
+        if last is None or last.watts.keys() != members.keys():
+            self._shared = share(
+                total_w if last is None else last.total_w,
+                [member.share() for member in members.values()],
+                self._rules.policy,
+                resolution_w=resolution_w(members.values()),
+            )
             self._shared_at = self._serving.clock.now()
 
     async def _keep(self, group_id: GroupId, members: Mapping[DerId, Member], figure: Figure, now: datetime) -> None:
@@ -368,7 +305,7 @@ class Fleet:
             )
             if corrected is not self._shared:
                 self._shared, self._shared_at, verb = corrected, now, "corrected"
-        await self._write(group_id, members, sources, [], verb)
+        await self._write(group_id, members, sources, {}, verb)
 
     def _dead_band_w(self, total_w: Decimal, members: Mapping[DerId, Member]) -> Decimal:
         """Give the error that is left alone: a part of the target, and at least what rounding may leave."""
@@ -381,8 +318,8 @@ class Fleet:
         self,
         group_id: GroupId,
         members: Mapping[DerId, Member],
-        sources: Sequence[_Source],
-        requests: Sequence[Request],
+        sources: Sequence[Source],
+        requests: Mapping[ChannelId, Request],
         outcome: str,
     ) -> int:
         """Bring the controls of the fleet's programs in line with the target; gives how many were written.
@@ -394,108 +331,17 @@ class Fleet:
         await programs.make(members if needs_own else (), in_common=len(self._target) > 0)
         now = self._serving.clock.now()
         async with self._serving.writing:
-            wishes = [wish for source in sources for wish in self._wishes(source, programs, members)]
+            orders = Orders(self._target, self._shared, members, self._rules.policy)
+            wishes = [wish for source in sources for wish in orders.wishes(source, programs)]
             derived = derive(self._serving, programs.all(), wishes, now, self._pace)
-            old = outlived(self._serving, programs.all(), now - _KEPT)
-            if not derived.records and not old:
+            if not derived.records:
                 return 0
-            audit = self._audited(derived, sources, requests, f"fleet {group_id}", outcome, members)
+            old = outlived(self._serving, programs.all(), now - _KEPT)
+            told = Telling(f"fleet {group_id}", outcome, self._me)
+            audit = audited(self._serving, derived, orders.details(sources, requests), told)
             await self._serving.commit([*derived.records, *audit], old)
-            self._serving.granted.extend(requests)
+            self._serving.granted.extend(requests.values())
         return len(derived.records)
-
-    def _audited(
-        self,
-        derived: Derived,
-        sources: Sequence[_Source],
-        requests: Sequence[Request],
-        what: str,
-        outcome: str,
-        members: Mapping[DerId, Member],
-    ) -> list[AuditRecord]:
-        """Say of every parent what was made of it, and what was let go."""
-        audit: list[AuditRecord] = []
-
-        def add(principal: Principal, verb: str, outcome: str, detail: Mapping[str, object]) -> None:
-            after = audit[-1] if audit else None
-            audit.append(entry(principal, self._serving, verb, what, outcome, detail, after=after))
-
-        for source in sources:
-            made = [record.mrid for record in derived.made if _comes_from(record, source.behind.mrid)]
-            if made:
-                add(
-                    source.principal,
-                    "control",
-                    outcome,
-                    self._detail(source, members, requests) | {"derived": made},
-                )
-        if derived.cancelled:
-            add(self._me, "cancel", "released", {"controls": [record.mrid for record in derived.cancelled]})
-        return audit
-
-    def _detail(
-        self, source: _Source, members: Mapping[DerId, Member], requests: Sequence[Request]
-    ) -> dict[str, object]:
-        detail: dict[str, object] = {
-            "parent": source.behind.mrid,
-            "channel": source.behind.channel,
-            "setpoints": worded(Setpoints.of({name: self._target[name] for name in source.functions})),
-        }
-        if source.grant is not None:
-            detail["grant"] = {"power_w": source.grant.power_w, "until": source.grant.until.isoformat()}
-        if self._shared is not None and SHARED_OUT.intersection(source.functions):
-            detail["total_w"] = self._shared.total_w
-            detail["rest_w"] = self._shared.rest_w
-            detail["unmeasured"] = sorted(self._shared.unmeasured)
-        for request in requests:
-            if request.principal == source.principal.name:
-                # What the governor remembers across a restart.
-                detail["relief_w"], detail["members"] = request.power_w, sorted(members)
-        return detail
-
-    def _wishes(self, source: _Source, programs: FleetPrograms, members: Mapping[DerId, Member]) -> Iterable[Wish]:
-        def wish(program: Mrid, values: Mapping[FunctionName, Value]) -> Wish:
-            return Wish(
-                program=program,
-                setpoints=Setpoints.of(values),
-                parent=source.behind.mrid,
-                party=source.principal.party,
-                channel=source.behind.channel,
-                until=source.behind.until,
-                not_after=source.granted_until,
-            )
-
-        limits = self._limits(members) if "gen_lim_w" in self._target else None
-        common = {
-            name: self._target[name]
-            for name in source.functions
-            if name in IN_COMMON and not (name == "max_lim_w_pct" and limits is not None)
-        }
-        if common:
-            yield wish(programs.in_common(), common)
-        for der_id, member in members.items():
-            own: dict[FunctionName, Value] = {}
-            if limits is not None and "gen_lim_w" in source.functions and der_id in limits:
-                own["max_lim_w_pct"] = limits[der_id]
-            if self._shared is not None and {"target_w", "fixed_w_pct"}.intersection(source.functions):
-                watts = self._shared.watts.get(der_id)
-                if watts is not None and member.can_be_set:
-                    name, value = set_to(member, watts)
-                    limit = own.get(name)
-                    own[name] = min(value, limit) if isinstance(limit, Decimal) else value
-            if own:
-                yield wish(programs.of_member(der_id), own)
-
-    def _limits(self, members: Mapping[DerId, Member]) -> dict[DerId, Decimal]:
-        """Give each member its part of the limit in percent, which every DER understands; the tighter one where there are two."""
-        limit_w, limit_pct = self._target["gen_lim_w"], self._target.get("max_lim_w_pct", _HUNDRED)
-        assert isinstance(limit_w, Decimal)
-        assert isinstance(limit_pct, Decimal)
-        rated = [by_rating(member) for member in members.values()]
-        shared = share(limit_w, rated, self._rules.policy)
-        return {
-            der_id: min(limit_pct, percent(watts, members[der_id].rating_w)) for der_id, watts in shared.watts.items()
-        }
 
     async def _refuse(
         self, group_id: GroupId, target: Setpoints, behind: Mapping[FunctionName, Behind], why: str
@@ -506,11 +352,8 @@ class Fleet:
         """
         if self._refused == target:
             return
-        channel = next((stands.channel for stands in behind.values()), None)
-        party = None if channel is None else self._rules.parties.get(channel)
-        principal = self._me
-        if channel is not None and party is not None:
-            principal = Principal(party=party, role=Role.UPSTREAM, name=channel)
+        speaking = ((one.channel, self._rules.parties.get(one.channel)) for one in behind.values())
+        principal = next((principal_of(channel, party) for channel, party in speaking if party is not None), self._me)
         detail = {
             "setpoints": worded(target),
             "why": why,
@@ -529,11 +372,6 @@ class Fleet:
         told = None if self._shared is None else self._shared.watts
         estimates = estimates_w(members.values(), told) if point == "w" else {}
         return roll_up(point, members, readings, now, Freshness(max_age=self._rules.max_age), estimates.get)
-
-
-def _comes_from(record: ControlRecord, parent: Mrid) -> bool:
-    provenance = record.control.provenance
-    return provenance is not None and provenance.derived_from == parent
 
 
 def _is_same(

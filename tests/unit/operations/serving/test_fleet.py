@@ -10,7 +10,7 @@ from tierline.engine.governor import Cap
 from tierline.engine.serving_status import served_status
 from tierline.model.control import ControlGrant, EventStatus, Setpoints
 from tierline.model.errors import LinkError, Unsupported
-from tierline.model.identity import ChannelId, Mrid, PartyId
+from tierline.model.identity import ChannelId, Lfdi, Mrid, PartyId
 from tierline.model.parties import Principal, Role
 from tierline.model.programs import ResponseStatus
 from tierline.model.records import AuditRecord, DerInfoKind
@@ -299,6 +299,41 @@ async def test_a_refused_target_releases_what_nobody_wants_any_more(fleet, order
     with pytest.raises(Unsupported):
         await fleet.apply(Setpoints.of({"connect": True, "target_w": Decimal(900_000)}), behind=behind)
     assert shown("pv-1") == {"connect": True}
+
+
+async def test_beside_a_refused_target_only_what_is_still_granted_goes_on(make_fleet, order, shown, grant, clock):
+    grants = [grant({"connect"}, until=timedelta(minutes=10)), grant({"max_lim_w_pct"})]
+    fleet = make_fleet(grants=grants)
+    await order(fleet, max_lim_w_pct=Decimal(60), connect=True)
+    clock.move(minutes=10)
+    until = clock.now() + timedelta(minutes=50)
+    stands = Behind(channel=MARKET, mrid=PARENT, until=until)
+    target = Setpoints.of({"max_lim_w_pct": Decimal(60), "connect": True, "target_w": Decimal(1)})
+    with pytest.raises(Unsupported, match="not granted connect, target_w"):
+        await fleet.apply(target, behind=dict.fromkeys(target, stands))
+    assert shown("pv-1") == {"max_lim_w_pct": 60}
+
+
+async def test_who_joins_while_a_total_is_held_gets_its_share_with_the_next_target(
+    make_fleet, order, serving, operator, der, shown
+):
+    await groups.create_group(operator, serving, "pilot")
+    pilot = find_group(serving, "pilot").group.id
+    ders = [der(f"pv-{number}").der_id for number in (1, 2, 3)]
+    await groups.add_members(operator, serving, pilot, ders[:2])
+    fleet = make_fleet(group="pilot")
+    await order(fleet, target_w=Decimal(15_000))
+    await groups.add_members(operator, serving, pilot, ders[2:])
+    await order(fleet, target_w=Decimal(15_000), connect=True)
+    assert [shown(f"pv-{number}")["target_w"] for number in (1, 2, 3)] == [2500, 5000, 7500]
+
+
+async def test_the_fleet_of_a_party_is_of_those_it_manages(make_fleet, serving, operator):
+    new = registry.NewDevice(lfdi=Lfdi("EE" * 20), service_point="pv-1", managed_by=PartyId("sunny"))
+    await registry.register(operator, serving, [new])
+    facts = await make_fleet(group="party:sunny").discover()
+    assert facts.settings["set_max_w"] == 10_000
+    assert (await make_fleet(group="sunny").discover()).serial == facts.serial
 
 
 async def test_what_stands_behind_nothing_is_refused(fleet, serving):
