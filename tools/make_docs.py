@@ -22,6 +22,7 @@ from typing import Any
 from tierline.model.defaults import DEFAULTS, Category, DefaultRow, Number, Profile
 from tierline.model.functions import FUNCTIONS, FunctionRow, Kind, Merge, Quantity, Rule21Phase, Unit
 from tierline.model.points import POINTS, Label, PointKind, PointRow, State
+from tierline.model.profiles import NAMES, confirmable, default_set, to_apply
 from tierline.model.telemetry import Phase
 from tierline.node import config
 from tierline.scenario import hierarchy, script
@@ -227,11 +228,28 @@ def _categories(row: DefaultRow) -> str:
     )
 
 
+def _kept(profile: Profile) -> str:
+    """Say what a profile puts into a device, for a device of categories B and III."""
+    defaults = default_set(profile)
+    kept = to_apply(defaults)
+    waiting = confirmable(profile, Category.B, Category.III)
+    name = next(name for name, named in NAMES.items() if named is profile)
+    return (
+        f'With `profile = "{name}"` under `[follow]`, a device of categories B and III keeps {_list(kept)}; '
+        f"{_list(waiting)} wait{'' if len(waiting) > 1 else 's'} for an operator's `confirmed`. The others are off by default, "
+        "or no source says that they are on."
+    )
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names)) or "nothing"
+
+
 def defaults_page() -> str:
     """Write docs/reference/defaults.md."""
     parts: list[str] = []
     for profile in Profile:
-        parts.append(f"## {profile.value}")
+        parts += [f"## {profile.value}", _kept(profile)]
         parts.append(
             table(
                 (
@@ -268,7 +286,9 @@ def defaults_page() -> str:
     return page(
         "Defaults and ranges",
         "The rows of `tierline.model.defaults`: A and B are the categories of normal operation, I, II and III those of abnormal "
-        "operation (IEEE 1547-2018). Trip settings are pairs of a level and the time after which it must (or may) trip.",
+        "operation (IEEE 1547-2018). Trip settings are pairs of a level and the time after which it must (or may) trip. A node keeps "
+        "the defaults of one profile in its device when it is told to ([configuration](configuration.md), `[follow]`); else they "
+        "are for reading only.",
         f"{len(DEFAULTS)} rows, {unverified} of them not verified: recalled, or a model's own value. Such a value is never written "
         "to a device without an operator's confirmation.",
         *parts,

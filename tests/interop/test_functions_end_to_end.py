@@ -31,8 +31,10 @@ from tierline.model.control import (
 from tierline.model.defaults import Category, Profile, curve_of, default_for
 from tierline.model.errors import PeerError, Unsupported
 from tierline.model.identity import DerId, Mrid
+from tierline.model.profiles import defaults_to_keep
 from tierline.model.topology import Grid
 from tierline.node.field_inverter import FieldInverter
+from tierline.operations.following.autonomous import Autonomous
 from tierline.plant.inverter import step
 from tierline.plant.site import DRAWS_PER_UNIT, Plant, PlantSetup
 from tierline.plant.weather import Weather
@@ -337,6 +339,22 @@ async def test_a_curve_with_a_ramp_of_its_own_is_refused_and_one_without_limit_i
             await site.device.apply(Setpoints.of({"volt_watt": replace(VOLT_WATT, **{which: Decimal(6)})}))
         target = Setpoints.of({"volt_watt": replace(VOLT_WATT, **{which: Decimal(0)})})
         assert dict((await site.device.apply(target)).setpoints) == dict(target)
+
+
+@pytest.mark.parametrize(("profile", "after", "watts"), [("ieee1547", 21, WATTS), ("rule21", 11, 0.5 * WATTS)])
+async def test_the_same_device_trips_and_curtails_by_the_profile_its_gateway_keeps(profile, after, watts):
+    async with Site() as site:
+        link = Autonomous(site.device, defaults_to_keep(profile, "B", "III"))
+        back = await link.apply(Setpoints.of({"max_lim_w_pct": Decimal(95)}))
+        assert dict(back.setpoints) == {"max_lim_w_pct": Decimal(95)}
+        await link.apply(Setpoints())
+        site.v_pu = 1.08
+        assert (await site.settled())[0] == pytest.approx(watts, abs=0.001 * VA)
+        site.v_pu = 0.65
+        site.run(after - 1)
+        assert site.plant.fleet.state.service.in_service[0]
+        site.run(1)
+        assert not site.plant.fleet.state.service.in_service[0]
 
 
 # From the document to the register and back

@@ -83,6 +83,34 @@ def to_apply(defaults: Mapping[str, Default], confirmed: AbstractSet[str] = froz
     )
 
 
+def defaults_to_keep(
+    name: str, normal: str, abnormal: str, confirmed: AbstractSet[str] = frozenset()
+) -> Mapping[str, Default]:
+    """Give what a device keeps of a profile, all chosen by name.
+
+    Raises: ConfigError for an unknown profile or category.
+    """
+    return to_apply(_set_named(name, normal, abnormal), confirmed)
+
+
+def confirmable(name: str, normal: str, abnormal: str) -> frozenset[str]:
+    """Name the functions of a profile that are in force by default and wait for an operator's confirmation.
+
+    Raises: ConfigError for an unknown profile or category.
+    """
+    defaults = _set_named(name, normal, abnormal)
+    return frozenset(
+        function for function, default in defaults.items() if is_on(default) and not writable_unasked(default)
+    )
+
+
+def _set_named(name: str, normal: str, abnormal: str) -> Mapping[str, Default]:
+    known = {category.value: category for category in Category}
+    if unknown := sorted({normal, abnormal} - known.keys()):
+        raise ConfigError(f"there is no category {unknown[0]!r}; there are {', '.join(known)}")
+    return default_set(profile_named(name), normal=known[normal], abnormal=known[abnormal])
+
+
 def outside_ranges(
     setpoints: Setpoints, profile: Profile, *, normal: Category = Category.B, abnormal: Category = Category.III
 ) -> list[str]:

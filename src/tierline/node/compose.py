@@ -15,6 +15,7 @@ from tierline.env import RealClock, RealFiles, RealNetwork, SeededRandom, System
 from tierline.model.errors import ConfigError
 from tierline.model.identity import ChannelId, DerId, Lfdi, PartyId, der_id, lfdi_of_certificate
 from tierline.model.parties import Authority, Channel, Principal, Role
+from tierline.model.profiles import defaults_to_keep
 from tierline.model.records import AuditRecord, FollowedProgramsRecord
 from tierline.model.topology import Grid
 from tierline.node.capture import Capture, CapturedHandler
@@ -25,6 +26,7 @@ from tierline.node.notifying import Telling, telling_of
 from tierline.node.relay_links import relaying_of
 from tierline.node.shared_channel import SharedChannel
 from tierline.node.uplink import uplink
+from tierline.operations.following.autonomous import Autonomous
 from tierline.operations.serving.groups import joining
 from tierline.operations.serving.limits import recall
 from tierline.operations.serving.state import Serving
@@ -379,7 +381,13 @@ def _device(config: NodeConfig, node: Node, own: DerId) -> tuple[Southbound, flo
         der_id=own,
         patience=Patience(request_s=south.timeout_s),
     )
-    return device, float(south.read_s)
+    follow = config.follow
+    if follow.profile is None:
+        return device, float(south.read_s)
+    kept = defaults_to_keep(
+        follow.profile, follow.normal_category, follow.abnormal_category, frozenset(follow.confirmed)
+    )
+    return Autonomous(device, kept), float(south.read_s)
 
 
 def _server(
@@ -405,6 +413,7 @@ def _server(
             lfdi=identity.lfdi,
             pen=pen,
             is_one_of=len(norths) > 1,
+            tells_serial=north.tells_serial,
         )
         paces[entry.server] = Pace(link=link, poll_override_s=north.poll_s, measure_s=measure_s)
     if len(paces) == 1:

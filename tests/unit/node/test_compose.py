@@ -26,6 +26,7 @@ from tierline.node.compose import (
 )
 from tierline.node.config import parse_config
 from tierline.node.shared_channel import SharedChannel
+from tierline.operations.following.autonomous import Autonomous
 
 Spine = runpy.run_path(str(Path(__file__).parents[2] / "spine.py"))["Spine"]
 
@@ -136,6 +137,13 @@ def test_a_node_without_a_link_above_needs_no_certificate(tmp_path, databases):
     node = compose(parse_config(text, tmp_path / "a.toml"), databases)
     assert node.follower is not None
     assert (tmp_path / "state" / "tierline.db").exists()
+
+
+@pytest.mark.parametrize(("more", "keeps"), [("", False), ('[follow]\nprofile = "rule21"\n', True)])
+def test_a_node_with_a_profile_keeps_its_defaults_in_the_device(tmp_path, databases, more, keeps):
+    text = '[node]\nname = "a"\nlevel = 1\nparty = "p"\n[[south]]\nprotocol = "sunspec"\naddress = "127.0.0.1:1"\n'
+    node = compose(parse_config(text + more, tmp_path / "a.toml"), databases)
+    assert isinstance(node.follower._south, Autonomous) is keeps
 
 
 @pytest.mark.parametrize(

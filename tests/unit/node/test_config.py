@@ -244,6 +244,18 @@ def test_what_the_owner_of_a_device_wants_is_read():
     assert follow.model_dump(mode="json")["record"] == [{"channel": "aggregator", "from": "2026-07-01T00:00:00Z"}]
 
 
+def test_the_profile_of_a_device_is_read():
+    text = '[follow]\nprofile = "rule21"\nnormal_category = "A"\nabnormal_category = "II"\nconfirmed = ["es_delay_s"]'
+    follow = parse(GATEWAY + text).follow
+    assert (follow.profile, follow.normal_category, follow.abnormal_category) == ("rule21", "A", "II")
+    assert follow.confirmed == ["es_delay_s"]
+    assert parse(GATEWAY).follow.profile is None
+
+
+def test_a_profile_without_a_device_is_refused():
+    assert "follow.profile: there is no [[south]] device" in refusal(SERVER + '[follow]\nprofile = "ieee1547"')
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -260,6 +272,15 @@ def test_what_the_owner_of_a_device_wants_is_read():
         ),
         (CHANGE.replace("Z", ""), "follow.record[0].from: 2026-07-01T00:00:00 has no time zone"),
         (CHANGE + CHANGE, "follow.record[1].from: there is another change at 2026-07-01T00:00:00+00:00"),
+        ('[follow]\nprofile = "rule22"', "follow.profile: "),
+        (
+            '[follow]\nconfirmed = ["volt_var"]',
+            "follow.confirmed: there is no profile whose defaults could be confirmed",
+        ),
+        (
+            '[follow]\nprofile = "rule21"\nconfirmed = ["volt_watt"]',
+            "follow.confirmed: 'volt_watt' has no default in 'rule21' that waits for a confirmation",
+        ),
         ('[follow]\nmode = "dual"' + CHANGE, 'follow.record[0]: with mode "dual" all channels are obeyed at once'),
     ],
 )
