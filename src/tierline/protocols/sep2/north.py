@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tierline.model.errors import Forbidden, PeerError
@@ -38,8 +39,14 @@ class Sep2North:
         lfdi: Lfdi,
         pen: int,
         is_one_of: bool = False,
+        tells_serial: bool = False,
     ) -> None:
-        """Begin at an entry; `is_one_of` says that the channel has other servers too, so paths are this one's alone."""
+        """Begin at an entry.
+
+        `is_one_of` says that the channel has other servers too, so paths are this one's alone; `tells_serial` that the
+        server may know the serial number of the device.
+        """
+        self._tells_serial = tells_serial
         self._carrier = Carrier(courier, clock, entry.server)
         memory = ChannelId(f"{entry.channel}@{entry.server}") if is_one_of else entry.channel
         self._answering = Answering(store, entry.party, memory)
@@ -103,6 +110,8 @@ class Sep2North:
         """
         tree = self._known_tree()
         time = int(now.timestamp())
+        if not self._tells_serial:
+            facts = replace(facts, serial="")
         self._sent = await self._carrier.carry(describe(tree, self._lfdi, facts, status, time, self._sent))
 
     async def close(self) -> None:

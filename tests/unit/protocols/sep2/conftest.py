@@ -293,7 +293,7 @@ class Above:
         self.lfdi = bench.LFDIS["pv-1"]
         self.start()
 
-    def start(self, *, is_one_of=False):
+    def start(self, *, is_one_of=False, tells_serial=False):
         """Start anew over the same store."""
         entry = Entry(
             dcap="/dcap",
@@ -312,6 +312,7 @@ class Above:
             lfdi=self.lfdi,
             pen=self.bench.PEN,
             is_one_of=is_one_of,
+            tells_serial=tells_serial,
         )
 
     def answer(self, mrid, status=ResponseStatus.RECEIVED, lfdi=None):

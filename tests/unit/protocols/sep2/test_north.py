@@ -1,10 +1,14 @@
 """The north face against our own server in memory, and against couriers that do not bring what was hoped for."""
 
+from dataclasses import replace
+
 import pytest
 
 from tierline.model.errors import Forbidden, LinkError, PeerError
-from tierline.model.records import KnownRecord, ReadingRecord, ResponseRecord
+from tierline.model.records import DerInfoRecord, KnownRecord, ReadingRecord, ResponseRecord
 from tierline.ports import DeviceFacts
+from tierline.protocols.sep2.codec import parse
+from tierline.protocols.sep2.resources.devices import DeviceInformation
 
 NOTHING = DeviceFacts(
     manufacturer="", model="", serial="", version="", nameplate={}, settings={}, functions=frozenset()
@@ -121,3 +125,14 @@ async def test_a_broken_link_is_passed_on(above):
         await above.north.walk()
     await above.north.close()
     assert above.courier.is_closed
+
+
+@pytest.mark.parametrize(("tells_serial", "told"), [(False, ""), (True, "SN-7")])
+async def test_a_serial_number_is_told_only_where_that_was_allowed(bench, above, tells_serial, told):
+    above.start(tells_serial=tells_serial)
+    await above.north.walk()
+    facts = replace(NOTHING, serial="SN-7", nameplate={"rtg_max_w": 5000}, settings={"set_max_w": 5000})
+    await above.north.describe(facts, {}, bench.clock.now())
+    found = [record.document for record in bench.store.load(DerInfoRecord) if record.kind == "di"]
+    assert [parse(document, DeviceInformation).mf_ser_num for document in found] == [told]
+    assert (b"SN-7" in found[0]) is tells_serial
