@@ -87,6 +87,7 @@ class Subscriptions:
         Raises: LinkError when the store refuses.
         """
         paths = frozenset(wanted) if self._uri is not None and list_href is not None else frozenset[str]()
+        self._refused = {path: when for path, when in self._refused.items() if path in paths}
         due = [path for path in wanted if path in paths and self._is_due(path)]
         gone = [path for path in self._made if path not in paths]
         try:
@@ -139,8 +140,6 @@ class Subscriptions:
             self._made |= made
             for path in ended:
                 del self._made[path]
-            for path in made:
-                self._refused.pop(path, None)
             self._refused |= dict.fromkeys(refused, now)
         if refused:
             log.warning("subscription_refused", n=len(refused), why=next(iter(refused.values())))

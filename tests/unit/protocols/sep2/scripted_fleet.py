@@ -290,7 +290,7 @@ class FleetServer:
             device_category=member.category,
             device_information_link=objects.Link(href=f"{at}/di"),
             der_list_link=objects.ListLink(href=f"{at}/der", all=1),
-            function_set_assignments_list_link=objects.ListLink(href=f"{at}/fsa", all=1),
+            function_set_assignments_list_link=objects.ListLink(href=f"{at}/fsa", all=int(bool(member.programs))),
             registration_link=None if member.pin is None else objects.Link(href=f"{at}/rg"),
         )
 

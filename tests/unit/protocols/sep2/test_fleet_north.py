@@ -271,6 +271,20 @@ async def test_a_broken_link_is_passed_on_and_everything_is_read_after_it(link, 
     assert not link.north.has_news()
 
 
+async def test_nothing_of_a_failed_walk_is_taken_for_what_the_next_one_would_read(fleet, link, server):
+    server.instead["/derp/0/derc"] = LinkError("no route")
+    with pytest.raises(LinkError, match="no route"):
+        await link.north.walk()
+    server.instead = {"/edev/1/fsa": LinkError("no route")}
+    with pytest.raises(LinkError, match="no route"):
+        await link.north.walk()
+    server.instead.clear()
+    for member in server.members.values():
+        member.programs = [1]
+    seen = await link.north.walk()
+    assert {member.programs for member in seen.members.values()} == {(fleet.program_mrid(1),)}
+
+
 async def test_a_cancelled_walk_is_made_up_for(link, server):
     server.instead["/edev/1/fsa"] = lambda _: pytest.fail("not awaited")
     task = asyncio.ensure_future(link.north.walk())

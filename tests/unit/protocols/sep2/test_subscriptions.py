@@ -120,6 +120,13 @@ async def test_what_is_refused_is_polled_and_asked_for_again_the_next_day(server
     assert told.trusted == {"/edev"}
 
 
+async def test_a_refusal_is_forgotten_with_the_resource(server, told):
+    server.instead["POST", SUB] = 400
+    await told.keep("/edev")
+    await told.keep("/derp/1")
+    assert await told.keep("/edev") == 1
+
+
 async def test_a_renewal_that_is_refused_is_the_end_of_it(server, told):
     await told.keep("/edev")
     server.clock.move(hours=24)
