@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from tierline.model.errors import PeerError, TierlineError
+from tierline.model.errors import LinkError, PeerError, TierlineError
 from tierline.protocols.sep2.client import Answer, same_origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from tierline.ports import Clock
-    from tierline.protocols.sep2.client import Steps
+    from tierline.protocols.sep2.client import Ask, Steps
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -61,11 +61,12 @@ class Carrier:
         self._clock = clock
         self._server = server
 
-    async def carry(self, steps: Steps[T], *, far_links_to_steps: bool = False) -> T:
+    async def carry(self, steps: Steps[T], *, one_of_many: bool = False) -> T:
         """Carry steps to their end.
 
-        With `far_links_to_steps` a link that leads away from the server is judged by the steps, as what the server answers
-        is; that it cannot be reached or believed is never their affair.
+        When they are one of many, a link that leads away from the server is judged by the steps, as what the server answers
+        is, and what only reads is asked once more when the link fails: among many thousand requests one is lost now and
+        then. That the server cannot be reached or believed is never the affair of the steps.
 
         Raises: LinkError, PeerError, Forbidden.
         """
@@ -75,26 +76,33 @@ class Carrier:
                 try:
                     path = same_origin(ask.path, self._server)
                 except PeerError as error:
-                    if not far_links_to_steps:
+                    if not one_of_many:
                         raise
                     ask = steps.throw(error)
                     continue
-                asked_at = self._clock.now()
-                answered = await self._courier.request(ask.method, path, ask.body)
-                ask = steps.send(
-                    Answer(
-                        status=answered.status,
-                        body=answered.body,
-                        location=answered.location,
-                        asked_at=asked_at,
-                        answered_at=self._clock.now(),
-                    )
-                )
+                try:
+                    answer = await self._ask(ask, path)
+                except LinkError:
+                    if not one_of_many or ask.method != "GET":
+                        raise
+                    answer = await self._ask(ask, path)
+                ask = steps.send(answer)
         except StopIteration as stop:
             result: T = stop.value
             return result
         finally:
             steps.close()
+
+    async def _ask(self, ask: Ask, path: str) -> Answer:
+        asked_at = self._clock.now()
+        answered = await self._courier.request(ask.method, path, ask.body)
+        return Answer(
+            status=answered.status,
+            body=answered.body,
+            location=answered.location,
+            asked_at=asked_at,
+            answered_at=self._clock.now(),
+        )
 
     async def carry_all(self, works: Iterable[tuple[K, Steps[T]]], take: Callable[[K, T], None], at_once: int) -> None:
         """Carry many independent steps, some of them at once, and hand on each result as it comes.
@@ -109,7 +117,7 @@ class Carrier:
         async def worker() -> None:
             for key, steps in waiting:
                 try:
-                    take(key, await self.carry(steps, far_links_to_steps=True))
+                    take(key, await self.carry(steps, one_of_many=True))
                 except TierlineError as error:
                     failures.append(error)
                 if failures:

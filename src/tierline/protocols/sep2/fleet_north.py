@@ -116,8 +116,9 @@ class Sep2FleetNorth:
 
     @property
     def post_s(self) -> int | None:
-        """The postRate of the members' mirrors, once it is known."""
-        return self._mirrors.post_s
+        """The postRate that the server states: of the mirror made last, else of the members; None while it is not known."""
+        roll = self._tree.roll
+        return self._mirrors.post_s or (None if roll is None else roll.post_s)
 
     def hear(self, notice: Heard) -> None:
         """Take note of what changed; the next walk reads it."""

@@ -58,14 +58,14 @@ async def test_a_link_by_its_whole_address_is_asked_for_by_its_path(carrier, ser
 async def test_a_link_that_leads_away_is_never_asked_for(carrier, server):
     with pytest.raises(PeerError, match="leads away"):
         await carrier.carry(bearing("https://evil.example/tm"))
-    assert await carrier.carry(bearing("https://evil.example/tm"), far_links_to_steps=True) == "PeerError"
+    assert await carrier.carry(bearing("https://evil.example/tm"), one_of_many=True) == "PeerError"
     assert server.log == []
 
 
 async def test_a_broken_link_is_never_the_affair_of_the_steps(carrier, server):
     server.instead["/tm"] = LinkError("no route")
     with pytest.raises(LinkError, match="no route"):
-        await carrier.carry(bearing("/tm"), far_links_to_steps=True)
+        await carrier.carry(bearing("/tm"), one_of_many=True)
 
 
 async def test_steps_are_ended_when_they_are_not_carried_on(carrier, server):
@@ -104,7 +104,31 @@ async def test_the_first_failure_ends_it_and_what_is_under_way_is_still_taken(ca
     with pytest.raises(LinkError, match="no route"):
         await carrier.carry_all(works, lambda key, _: found.append(key), at_once=2)
     assert found == [2]
-    assert len(server.log) == 3
+    assert len(server.log) == 4
+
+
+async def test_a_request_that_is_lost_among_many_is_asked_once_more(carrier, server):
+    def found_again(answer):
+        del server.instead["/tm"]
+        raise LinkError("lost")
+
+    server.instead["/tm"] = found_again
+    found = []
+    await carrier.carry_all([(1, asking("/tm"))], lambda key, _: found.append(key), at_once=2)
+    assert (found, len(server.log)) == ([1], 2)
+    server.instead["/tm"] = found_again
+    with pytest.raises(LinkError, match="lost"):
+        await carrier.carry(asking("/tm"))
+
+
+async def test_what_changes_something_is_sent_once(carrier, server):
+    def steps():
+        yield Ask("POST", "/edev")
+
+    server.instead["/edev"] = LinkError("lost")
+    with pytest.raises(LinkError, match="lost"):
+        await carrier.carry_all([(1, steps())], lambda _key, _result: None, at_once=2)
+    assert len(server.log) == 1
 
 
 async def test_whoever_takes_a_result_can_end_it(carrier):

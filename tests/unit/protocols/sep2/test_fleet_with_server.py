@@ -172,7 +172,7 @@ async def test_it_sees_those_it_stands_for_and_their_programs(bench, both):
         record.control.creation_time,
     )
     assert feeder.default.setpoints["volt_var"].points == VOLT_VAR.points
-    assert both.north.poll_s == 60
+    assert (both.north.poll_s, both.north.post_s) == (60, 300)
     asked = both.courier.asked()
     assert len(asked) == len(set(asked))
 
@@ -188,6 +188,17 @@ async def test_it_subscribes_once_to_all_that_is_shared(bench, both):
     both.start()
     await both.settle()
     assert len(bench.state.subscriptions) == len(wanted)
+
+
+async def test_it_renews_its_subscriptions_every_day(bench, both):
+    await both.settle()
+    before = dict(bench.state.subscriptions)
+    bench.clock.move(hours=24)
+    await both.north.walk()
+    await both.north.subscribe()
+    after = bench.state.subscriptions
+    assert after.keys() == before.keys()
+    assert {one.renewed_at for one in after.values()} == {bench.clock.now()}
 
 
 async def test_it_is_told_of_a_control_and_reads_that_alone(bench, both):

@@ -59,6 +59,8 @@ class Roll:
     """The EndDeviceList."""
     poll_s: int | None
     """The fastest pollRate stated, None where there is none."""
+    post_s: int | None
+    """The fastest postRate stated, None where there is none."""
     offset_s: float
     """The server's clock minus ours."""
     time: Link | None
@@ -128,6 +130,7 @@ def call_roll(entry: Entry) -> Steps[Roll]:
         members={device.lfdi: device for device in others if device.lfdi is not None},
         watched=_watched(entry, dcap.end_device_list_link.href, listed.subscribable),
         poll_s=_fastest([dcap.poll_rate, listed.poll_s]),
+        post_s=_fastest(device.post_rate for device in others),
         offset_s=offset_s,
         time=dcap.time_link,
         mirrors=dcap.mirror_usage_point_list_link,
