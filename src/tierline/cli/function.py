@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tierline.cli import wording
+from tierline.cli import reading_args, wording
 from tierline.cli.commands import Output, local_command
 from tierline.model.errors import ConfigError
 
@@ -37,3 +37,82 @@ def list_functions(
     columns = ("function", "kind", "value", "low #", "high #", "unit", "what it does")
     shown = [(r.name, r.kind.value, r.value.value, r.low, r.high, r.unit.value, r.description) for r in rows]
     output.show({"functions": data}, lambda: wording.table(columns, shown, none="there are none"))
+
+
+ProfileOption = Annotated[str, typer.Option(help="Whose: ieee1547 or rule21.")]
+NormalOption = Annotated[str, typer.Option(help="Category in normal operation: A or B.")]
+AbnormalOption = Annotated[str, typer.Option(help="Category in abnormal operation: I, II or III.")]
+
+
+@local_command(app, "defaults")
+def list_defaults(
+    output: Output, profile: ProfileOption = "ieee1547", normal: NormalOption = "B", abnormal: AbnormalOption = "III"
+) -> None:
+    """Show the defaults of a profile, and which of them a node with that profile keeps in its device."""
+    from tierline.model.profiles import confirmable, set_named, to_apply
+
+    defaults = set_named(profile, normal, abnormal)
+    kept, waiting = to_apply(defaults), confirmable(profile, normal, abnormal)
+    becomes = {name: "kept" if name in kept else "when confirmed" if name in waiting else "" for name in defaults}
+    data = [
+        {
+            "function": name,
+            "parameters": {
+                row.parameter: {
+                    "value": row.value if isinstance(row.value, bool) else float(row.value),
+                    "unit": row.unit.value,
+                    "source": row.source,
+                    "verified": row.verified,
+                }
+                for row in default.parameters.values()
+            },
+            "verified": default.verified,
+            "in_device": becomes[name],
+        }
+        for name, default in defaults.items()
+    ]
+    shown = [
+        (
+            name,
+            row.parameter or "value",
+            ("on" if row.value else "off") if isinstance(row.value, bool) else row.value,
+            row.unit.value,
+            "yes" if row.verified else "no",
+            becomes[name],
+            row.source,
+        )
+        for name, default in defaults.items()
+        for row in default.parameters.values()
+    ]
+    columns = ("function", "parameter", "default #", "unit", "verified", "in the device", "source")
+    output.show({"profile": profile, "defaults": data}, lambda: wording.table(columns, shown, none="there are none"))
+
+
+@local_command(app, "check")
+def check_values(
+    output: Output,
+    given: Annotated[list[str], typer.Option("--set", help="function=value; may stand several times.")],
+    profile: ProfileOption = "ieee1547",
+    normal: NormalOption = "B",
+    abnormal: AbnormalOption = "III",
+) -> None:
+    """Compare values with the ranges that a device of a profile must be adjustable in; ends with 1 when one lies outside."""
+    from tierline.console.api.values import read_setpoints
+    from tierline.model.defaults import Category
+    from tierline.model.profiles import outside_ranges, profile_named, set_named
+
+    set_named(profile, normal, abnormal)  # refuses names that are none
+    faults = outside_ranges(
+        read_setpoints(reading_args.setpoints(given)),
+        profile_named(profile),
+        normal=Category(normal),
+        abnormal=Category(abnormal),
+    )
+
+    def words() -> None:
+        for fault in faults or [f"all within the ranges of {profile}, as far as it gives any"]:
+            typer.echo(fault)
+
+    output.show({"profile": profile, "outside": faults}, words)
+    if faults:
+        raise typer.Exit(1)

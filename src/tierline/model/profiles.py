@@ -90,7 +90,7 @@ def defaults_to_keep(
 
     Raises: ConfigError for an unknown profile or category.
     """
-    return to_apply(_set_named(name, normal, abnormal), confirmed)
+    return to_apply(set_named(name, normal, abnormal), confirmed)
 
 
 def confirmable(name: str, normal: str, abnormal: str) -> frozenset[str]:
@@ -98,13 +98,17 @@ def confirmable(name: str, normal: str, abnormal: str) -> frozenset[str]:
 
     Raises: ConfigError for an unknown profile or category.
     """
-    defaults = _set_named(name, normal, abnormal)
+    defaults = set_named(name, normal, abnormal)
     return frozenset(
         function for function, default in defaults.items() if is_on(default) and not writable_unasked(default)
     )
 
 
-def _set_named(name: str, normal: str, abnormal: str) -> Mapping[str, Default]:
+def set_named(name: str, normal: str = Category.B, abnormal: str = Category.III) -> Mapping[str, Default]:
+    """Give the set of a profile, all chosen by name.
+
+    Raises: ConfigError for an unknown profile or category.
+    """
     known = {category.value: category for category in Category}
     if unknown := sorted({normal, abnormal} - known.keys()):
         raise ConfigError(f"there is no category {unknown[0]!r}; there are {', '.join(known)}")

@@ -75,6 +75,32 @@ def test_functions_are_listed(tierline):
     assert "there is no kind 'moon'" in tierline("function", "list", "--kind", "moon").err
 
 
+def test_the_defaults_of_a_profile_are_shown_with_what_is_not_verified(tierline):
+    found = json.loads(tierline("function", "defaults", "--profile", "rule21", "--json").out)["defaults"]
+    by_name = {one["function"]: one for one in found}
+    assert by_name["volt_watt"]["in_device"] == "kept"
+    assert by_name["es_delay_s"]["in_device"] == "when confirmed"
+    assert by_name["es_delay_s"]["parameters"][""] == {
+        "value": 15.0,
+        "unit": "s",
+        "source": "recalled, no source seen",
+        "verified": False,
+    }
+    assert by_name["volt_var"]["in_device"] == ""
+    said = tierline("function", "defaults").out
+    assert "watt_var" in said
+    assert "there is no profile 'x'" in tierline("function", "defaults", "--profile", "x").err
+    assert "there is no category 'IV'" in tierline("function", "defaults", "--abnormal", "IV").err
+
+
+def test_values_are_compared_with_the_ranges_of_a_profile(tierline):
+    good = tierline("function", "check", "--set", "es_delay_s=300")
+    assert (good.code, good.out) == (0, "all within the ranges of ieee1547, as far as it gives any\n")
+    wrong = tierline("function", "check", "--set", "es_delay_s=900", "--set", "max_lim_w_pct=50", "--normal", "A")
+    assert (wrong.code, wrong.out) == (1, "es_delay_s is 900 s; ieee1547-2018 allows 600 or less\n")
+    assert json.loads(tierline("function", "check", "--set", "es_ramp_s=0.5", "--json").out)["outside"] != []
+
+
 @pytest.fixture
 def database(tmp_path):
     folder = tmp_path / "state"
