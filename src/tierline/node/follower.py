@@ -7,6 +7,7 @@ measuring, the posting of Responses and of readings are tasks of their own that 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -37,7 +38,7 @@ from tierline.engine.lifecycle import State
 from tierline.model.control import Setpoints
 from tierline.model.errors import Conflict, Forbidden, LinkError, PeerError, Unsupported
 from tierline.model.points import POINTS
-from tierline.model.records import FollowedEventRecord, FollowedProgramsRecord, OutboxRecord
+from tierline.model.records import AppliedRecord, FollowedEventRecord, FollowedProgramsRecord, OutboxRecord
 from tierline.model.telemetry import Phase, Quality, Reading
 from tierline.node.behind import behind_of
 from tierline.node.reporting import Description, Reporter, next_phase
@@ -367,6 +368,14 @@ class Follower:
             else:
                 break
         self._outbox.add(record for record in effect.put if isinstance(record, OutboxRecord))
+        for record in effect.put:
+            if isinstance(record, AppliedRecord):
+                log.info(
+                    "explained",
+                    t=record.applied_at.timestamp(),
+                    lfdi=self._me.lfdi,
+                    entries=json.loads(record.explanation)["explanation"],
+                )
         for response in effect.responses:
             log.info("response_due", mrid=response.mrid, status=response.status, lfdi=self._me.lfdi)
         for to_post in self._to_post.values():

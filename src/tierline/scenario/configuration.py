@@ -23,6 +23,8 @@ UTILITY: Final = "utility"
 """The party that runs utility and substations, and the channel it speaks on."""
 MARKET: Final = "market"
 """The party that runs the market, and the channel it speaks on."""
+OWNERS: Final = "owners"
+"""The party of the gateways and the plant."""
 PLANT: Final = "plant"
 PEN: Final = 32473
 """The private enterprise number for examples. Source: RFC 5612."""
@@ -32,6 +34,12 @@ CUSTOMERS: Final = "customers"
 _FAST_S: Final = 60
 """How often an aggregator has its gateways walk and post: dispatch is faster than the utility's pace."""
 _GRANT_LASTS: Final = timedelta(days=30)
+
+
+def capture_of(node: str) -> str:
+    """Name the file in which a node writes down what it sends."""
+    return f"{node}.sent.jsonl"
+
 
 Value = str | int | float | bool | datetime | list[int] | list[str]
 Table = tuple[str, Mapping[str, Value]]
@@ -77,6 +85,7 @@ class ConfigWriter:
             ]
             tables.append(("grid", {"file": grid}))
         tables.append(("operator", {"listen": f"{HOST}:{station.operator_port}"}))
+        tables.append(("capture", {"path": capture_of(station.name)}))
         tables += [self._uplink(station, uplink) for uplink in station.uplinks]
         if station.uplinks and station.listener_port:
             address = f"{HOST}:{station.listener_port}"
@@ -135,7 +144,7 @@ class ConfigWriter:
                 {
                     "name": gateway.name,
                     "level": 2,
-                    "party": "owners",
+                    "party": OWNERS,
                     "state": str(self.folder / gateway.process),
                     "seed": self.seed,
                 },
@@ -143,6 +152,7 @@ class ConfigWriter:
             self._clock(),
             ("identity", {"pen": PEN}),
             self._tls(gateway.name),
+            ("capture", {"path": capture_of(gateway.name)}),
             *norths,
             *([("follow", {"mode": "dual"})] if gateway.way is Way.DUAL else []),
             (
@@ -205,7 +215,7 @@ class ConfigWriter:
         node: dict[str, Value] = {
             "name": PLANT,
             "level": 1,
-            "party": "owners",
+            "party": OWNERS,
             "state": str(self.folder / PLANT),
             "seed": self.seed,
         }

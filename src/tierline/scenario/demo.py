@@ -22,8 +22,8 @@ from tierline.model.errors import ConfigError, TierlineError
 from tierline.node.field import UNIT
 from tierline.scenario.addresses import reserve
 from tierline.scenario.configuration import HOST, PLANT, ConfigWriter
-from tierline.scenario.enrolment import enrol_all
-from tierline.scenario.evidence import Steps, devices_of, write_evidence
+from tierline.scenario.enrolment import enrol_all, note_groups
+from tierline.scenario.evidence import Steps, devices_of, stations_of, write_evidence
 from tierline.scenario.plan import Site, make_folder, make_plan, ports_needed
 from tierline.scenario.processes import Processes
 from tierline.scenario.relay import Relay
@@ -127,6 +127,7 @@ async def _perform(
                 scene = Scene(plan)
                 helpers = [group.create_task(processes.watch()), group.create_task(_looking(scene))]
                 members, clients = await _set_stage(script, plan, processes, relay, scene)
+                note_groups(steps, script, members, ready_at=clock.now())
                 stage = Stage(
                     plan=plan,
                     script=script,
@@ -174,6 +175,7 @@ async def _perform(
         "limits_pu": [plan.site.setup.v_min_pu, plan.site.setup.v_max_pu],
         "checks": script.checks,
         "devices": devices_of(plan, UNIT),
+        "stations": stations_of(plan),
     }
 
 

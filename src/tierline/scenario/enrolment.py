@@ -9,8 +9,10 @@ from tierline.scenario.hierarchy import Way
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from tierline.client import AsyncClient
+    from tierline.scenario.evidence import Steps
     from tierline.scenario.plan import Plan
     from tierline.scenario.script import Script
     from tierline.scenario.stations import Gateway, Station
@@ -42,6 +44,14 @@ async def enrol_all(plan: Plan, script: Script, clients: Mapping[str, AsyncClien
         lfdis = frozenset(member["lfdi"].upper() for member in listed if member["lfdi"] is not None)
         found[name if node == plan.head.name else f"{node}/{name}"] = lfdis
     return found
+
+
+def note_groups(steps: Steps, script: Script, members: Mapping[str, frozenset[str]], ready_at: datetime) -> None:
+    """Write down who belongs to the groups that nodes other than the head have made."""
+    for group in script.group:
+        lfdis = members.get(f"{group.node}/{group.name}")
+        if lfdis is not None:
+            steps.note("group", ready_at, node=group.node, group=group.name, lfdis=sorted(lfdis))
 
 
 def _of_station(plan: Plan, station: Station) -> list[_New]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tierline.model.records import AuditRecord, IdentityRecord, ReadingRecord
+from tierline.scenario.configuration import OWNERS, UTILITY, capture_of
 from tierline.scenario.tail import Tail
 from tierline.storage.sqlite import Database
 
@@ -45,6 +46,10 @@ def write_evidence(folder: Path, plan: Plan, steps: Steps, manifest: Mapping[str
     shutil.copyfile(plan.journal, folder / "journal.jsonl")
     shutil.copyfile(plan.replay, folder / "replay.jsonl")
     _write(folder / "steps.jsonl", steps.lines)
+    _write(folder / "explanations.jsonl", _explanations(plan))
+    _write(folder / "messages.jsonl", _messages(plan))
+    (folder / "canaries.json").write_text(json.dumps(canaries(plan), indent=1) + "\n", encoding="utf-8")
+    shutil.copytree(plan.folder / "logs", folder / "logs", dirs_exist_ok=True)
     for station in plan.stations.values():
         own = folder if station is plan.head else folder / "stations" / station.name
         own.mkdir(parents=True, exist_ok=True)
@@ -62,6 +67,47 @@ def _write_station(folder: Path, plan: Plan, station: Station) -> None:
         _write(folder / "audit.jsonl", map(_audit, store.load(AuditRecord)))
     finally:
         database.close()
+
+
+def canaries(plan: Plan) -> list[dict[str, object]]:
+    """List the strings that must not cross a party boundary, and which parties may hold them.
+
+    Places are the utility's, and a gateway's own name says its place; a serial number, which a place stands for here, is
+    its owner's; a reason is that of the party which gave it.
+    """
+    grid = plan.site.grid
+    places = [feeder.id for feeder in grid.feeders] + [transformer.id for transformer in grid.transformers]
+    found: list[dict[str, object]] = [{"text": place, "what": "place", "may": [UTILITY, OWNERS]} for place in places]
+    found += [
+        {"text": gateway.service_point, "what": "place, name and serial number", "may": [UTILITY, OWNERS]}
+        for gateway in plan.gateways
+    ]
+    found += [
+        {"text": reason_of(station.name), "what": "reason", "may": [station.party]}
+        for station in plan.stations.values()
+    ]
+    return found
+
+
+def reason_of(node: str) -> str:
+    """Give the reason that the operator of a node states for what he does: for him alone."""
+    return f"canary-reason-of-{node}"
+
+
+def stations_of(plan: Plan) -> list[dict[str, object]]:
+    """List the stations for the manifest."""
+    return [
+        {
+            "name": station.name,
+            "level": station.level,
+            "party": station.party,
+            "lfdi": station.lfdi,
+            "element": station.element,
+            "above": [uplink.server.name for uplink in station.uplinks],
+            "head": station is plan.head,
+        }
+        for station in plan.stations.values()
+    ]
 
 
 def devices_of(plan: Plan, unit: int) -> list[dict[str, object]]:
@@ -93,6 +139,25 @@ def _responses(log: Path) -> Iterable[dict[str, object]]:
                 # A Response without createdDateTime counts from its receipt.
                 "created_t": line["t"] if line["created_t"] is None else line["created_t"],
             }
+
+
+def _explanations(plan: Plan) -> Iterable[dict[str, object]]:
+    for process in plan.gateway_processes:
+        for line in Tail(plan.log(process)).all():
+            if line.get("event") == "explained":
+                entries = [
+                    entry | {"party": entry["channel"]} for entry in line["entries"]
+                ]  # a channel is named for its party
+                yield {"t": line["t"], "lfdi": line["lfdi"], "entries": entries}
+
+
+def _messages(plan: Plan) -> Iterable[dict[str, object]]:
+    for station in plan.stations.values():
+        for line in Tail(plan.folder / station.name / capture_of(station.name)).all():
+            yield {"node": station.name, "party": station.party, **line}
+    for gateway in plan.gateways:
+        for line in Tail(plan.folder / gateway.process / capture_of(gateway.name)).all():
+            yield {"node": gateway.name, "party": OWNERS, **line}
 
 
 def _readings(records: Iterable[ReadingRecord], lfdis: Mapping[DerId, Lfdi]) -> Iterable[dict[str, object]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import structlog
 
 from tierline.client import ControlRequest
+from tierline.scenario.evidence import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -115,7 +116,7 @@ class Stage:
             setpoints=step.setpoints,
             start_in_s=step.starts_in_min * 60,
             duration_s=round(step.lasts_min * 60),
-            reason=f"scenario {step.check or 'step'}",
+            reason=reason_of(node),
         )
         control = (await self.clients[node].create_control(request))["control"]
         start = datetime.fromisoformat(control["start"])

@@ -25,6 +25,13 @@ async def folder(plan, tmp_path):
     heard = {"event": "response_received", "t": 5.5, "lfdi": "A", "peer": "B", "mrid": "M", "status": 1, "created_t": 5}
     log = [heard, {"event": "ready"}, {**heard, "created_t": None, "status": 2}]
     plan.log("utility").write_text("".join(json.dumps(line) + "\n" for line in log))
+    gateway = plan.gateways[0]
+    entries = [{"function": "max_lim_w_pct", "channel": "utility", "binding": True}]
+    explained = {"event": "explained", "t": 7.5, "lfdi": gateway.lfdi, "entries": entries}
+    plan.log(gateway.process).write_text(json.dumps(explained) + "\n")
+    sent = plan.folder / gateway.process / f"{gateway.name}.sent.jsonl"
+    sent.parent.mkdir(exist_ok=True)
+    sent.write_text(json.dumps({"t": 8.5, "peer": "F", "what": "PUT /x", "body": "<a/>"}) + "\n")
     database = Database(str(plan.database(plan.head)))
     store = database.store("utility")
     der, lfdi = DerId("0123456789abc"), Lfdi("A" * 40)
@@ -54,8 +61,8 @@ async def folder(plan, tmp_path):
 
 def test_all_files_are_there_and_no_verdict(folder):
     assert sorted(path.name for path in folder.iterdir()) == [
-        "audit.jsonl", "journal.jsonl", "manifest.json", "readings.jsonl", "replay.jsonl", "responses.jsonl",
-        "steps.jsonl",
+        "audit.jsonl", "canaries.json", "explanations.jsonl", "journal.jsonl", "logs", "manifest.json",
+        "messages.jsonl", "readings.jsonl", "replay.jsonl", "responses.jsonl", "steps.jsonl",
     ]  # fmt: skip
 
 
@@ -93,3 +100,21 @@ def test_devices_are_listed_with_what_they_are_rated(folder):
     assert devices[0]["service_point"] == "pv_000"
     assert devices[0]["rating_w"] == 122_150
     assert devices[0]["unit"] == 1
+
+
+def test_explanations_say_who_speaks(folder, plan):
+    (line,) = lines(folder / "explanations.jsonl")
+    assert (line["t"], line["lfdi"]) == (7.5, plan.gateways[0].lfdi)
+    assert line["entries"][0]["party"] == "utility"
+
+
+def test_messages_say_who_sent_them_to_whom(folder, plan):
+    assert lines(folder / "messages.jsonl") == [
+        {"node": plan.gateways[0].name, "party": "owners", "t": 8.5, "peer": "F", "what": "PUT /x", "body": "<a/>"}
+    ]
+
+
+def test_canaries_say_who_may_hold_them(folder):
+    found = {one["text"]: one["may"] for one in json.loads((folder / "canaries.json").read_text())}
+    assert found["feeder-3"] == found["pv_000"] == ["utility", "owners"]
+    assert found["canary-reason-of-utility"] == ["utility"]

@@ -105,7 +105,7 @@ async def test_a_control_is_written_down_as_it_was_issued(stage, clock):
         "kind": "control", "t": ready.timestamp(), "check": "circuit", "node": "utility", "mrid": "M1", "group": "feeder-3",
         "start_t": ready.timestamp() + 360, "duration_s": 900, "setpoints": {"max_lim_w_pct": 50},
     }  # fmt: skip
-    assert stage.clients["utility"].requests[0].reason == "scenario circuit"
+    assert stage.clients["utility"].requests[0].reason == "canary-reason-of-utility"
 
 
 async def test_a_cut_spares_one_process_and_takes_the_first_others(stage, script):
