@@ -27,6 +27,7 @@ from tierline.node.compose import (
 from tierline.node.config import parse_config
 from tierline.node.shared_channel import SharedChannel
 from tierline.operations.following.autonomous import Autonomous
+from tierline.operations.serving.registry import NewDevice, register
 
 Spine = runpy.run_path(str(Path(__file__).parents[2] / "spine.py"))["Spine"]
 
@@ -369,3 +370,34 @@ from = 2026-07-01T00:00:00Z
     assert me.owner_limits == Setpoints.of({"max_lim_w_pct": Decimal(60)})
     assert me.refusable == {Authority.OWNER}
     assert me.record == (RecordChange(since=datetime(2026, 7, 1, tzinfo=UTC), channel=ChannelId("aggregator")),)
+
+
+FLEET = """[fleet]
+group = "all"
+policy = "equal"
+read_s = 30
+[[north]]
+protocol = "sep2"
+channel = "market"
+party = "iso"
+server = "https://203.0.113.5:8443/dcap"
+[[grant]]
+party = "iso"
+functions = ["target_w"]
+power_w = 5000
+until = 2126-01-01T00:00:00Z
+"""
+
+
+async def test_a_fleet_obeys_with_those_that_are_registered(configured, databases):
+    node = compose(configured("utility", UTILITY + FLEET), databases)
+    await prepare(node)
+    serving = node.serving.state
+    point = serving.grid.service_points[0]
+    await register(self_principal(node.config), serving, [NewDevice(lfdi=None, service_point=point.id)])
+    facts = await node.follower._south.discover()
+    assert facts.functions == {"target_w"}
+    assert facts.settings["set_max_w"] == point.p_w
+    (late,) = await register(self_principal(node.config), serving, [NewDevice(lfdi=None)])
+    assert late.der_id in serving.members_of[facts.serial], "who is registered joins by the rule"
+    assert node.follower._me.measure_s == 30.0

@@ -195,16 +195,27 @@ def acts_on(serving: Serving, record: ControlRecord) -> tuple[Issued, ...]:
 def _acts(serving: Serving, records: list[ControlRecord]) -> dict[Mrid, tuple[Issued, ...]]:
     if not records:
         return {}
-    since = min(record.control.creation_time for record in records)
+    # The creationTime of a derived control may run ahead of the clock.
+    since = min(min(record.control.creation_time, record.control.interval.start) for record in records)
     mrid_of = {f"control {record.mrid}": record.mrid for record in records}
+    wanted = frozenset(mrid_of.values())
     found: dict[Mrid, tuple[Issued, ...]] = {}
     for line in serving.store.load_since(AuditRecord, since):
         mrid = mrid_of.get(line.resource)
-        if mrid is not None:
-            reason = str(json.loads(line.detail).get("reason", ""))
-            act = Issued(verb=line.verb, principal=line.principal, party=line.party, time=line.time, reason=reason)
-            found[mrid] = (*found.get(mrid, ()), act)
+        is_of_fleet = line.resource.startswith("fleet ")
+        if mrid is None and not is_of_fleet:
+            continue
+        detail = json.loads(line.detail)
+        reason = f"derived from {detail['parent']}" if "parent" in detail else str(detail.get("reason", ""))
+        act = Issued(verb=line.verb, principal=line.principal, party=line.party, time=line.time, reason=reason)
+        for one in _named(detail) & wanted if is_of_fleet else (mrid_of[line.resource],):
+            found[one] = (*found.get(one, ()), act)
     return found
+
+
+def _named(detail: dict[str, list[Mrid]]) -> frozenset[Mrid]:
+    """Give the controls that an act of a fleet made or let go."""
+    return frozenset((*detail.get("derived", ()), *detail.get("controls", ())))
 
 
 def _replayed(serving: Serving, der: DerId, programs: list[Served], now: datetime) -> _Rated:

@@ -17,6 +17,7 @@ from tierline.model.records import AuditRecord, DerInfoKind
 from tierline.model.telemetry import Quality
 from tierline.operations.serving import groups, registry, telemetry
 from tierline.operations.serving.audit import faults
+from tierline.operations.serving.explain import acts_on
 from tierline.operations.serving.fleet import Fleet, FleetRules
 from tierline.operations.serving.limits import recall
 from tierline.operations.serving.members import Members, Told
@@ -242,6 +243,16 @@ async def test_an_audit_record_tells_parent_grant_and_what_was_made(fleet, order
     assert detail["grant"]["power_w"] == "200000"
     assert sorted(detail["derived"]) == sorted(control.mrid for control in controls(serving))
     assert len(detail["unmeasured"]) == 4
+
+
+async def test_it_can_be_said_of_each_derived_control_who_is_behind_it(fleet, order, serving):
+    await order(fleet, target_w=Decimal(50_000))
+    await order(fleet)
+    for control in controls(serving):
+        made, gone = acts_on(serving, serving.control(control.mrid))
+        assert (made.verb, made.principal, made.party) == ("control", MARKET, ISO)
+        assert made.reason == f"derived from {PARENT}"
+        assert (gone.verb, gone.principal) == ("cancel", "node")
 
 
 # --- grants -----------------------------------------------------------------------------------------------------------
