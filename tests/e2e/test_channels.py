@@ -2,6 +2,8 @@
 
 import asyncio
 import runpy
+import sys
+from asyncio.subprocess import PIPE
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
@@ -15,6 +17,7 @@ from tierline.model.parties import Principal, Role
 from tierline.model.records import ResponseRecord
 from tierline.node.compose import compose, prepare
 from tierline.node.config import parse_config
+from tierline.node.owner import serve_owner
 from tierline.operations.serving import dispatch, registry, topology
 from tierline.security.hardware_name import HardwareName
 from tierline.security.keys import write_credential
@@ -125,12 +128,20 @@ class Site:
             }
             node = self.gateway(ports, await self.spine.inverter(POINT), follow)
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(node.follower.run()), group.create_task(self.watch())]
+                works = (node.follower.run(), serve_owner(node, node.follower), self.watch())
+                tasks = [group.create_task(work) for work in works]
                 await self.spine.until(lambda: node.follower.walked, 120)
                 yield node
                 for task in tasks:
                     task.cancel()
         await self.spine.close()
+
+    async def owner(self, *words):
+        """Type a command of the owner at the gateway; gives exit code, output and errors."""
+        typed = [sys.executable, "-m", "tierline", "owner", *words, "--state", str(self.spine.folder / "state")]
+        process = await asyncio.create_subprocess_exec(*typed, stdout=PIPE, stderr=PIPE)
+        out, err = await process.communicate()
+        return process.returncode, out.decode(), err.decode()
 
     async def watch(self):
         while True:
@@ -205,3 +216,25 @@ async def test_one_channel_is_of_record_until_a_stated_time_and_the_other_is_tol
         assert utility.answers(late) == [1, 13]
         assert aggregator.answers(refused) == [1, 13]
         assert [value for value in site.trace if value is not None] == [90, 50, 90, 30, 90]
+
+
+async def test_the_owner_refuses_an_aggregator_and_not_the_utility(tmp_path):
+    site = Site(tmp_path)
+    utility, aggregator, until = site.utility, site.aggregator, site.spine.until
+    async with site.running('[follow]\nmode = "dual"'):
+        start = site.after(120)
+        half = await utility.order(start, 3600, max_lim_w_pct=50)
+        tight = await aggregator.order(start, 3600, max_lim_w_pct=30)
+        await until(lambda: aggregator.answers(tight) == [1, 2] == utility.answers(half), 300)
+        code, out, _ = await site.owner("explain")
+        assert code == 0
+        assert f"aggregator: max_lim_w_pct 30 (event {tight[:8]}): binding" in out
+        assert f"utility: max_lim_w_pct 50 (event {half[:8]}): not binding" in out
+        code, _, err = await site.owner("opt-out", half)
+        assert code == 1
+        assert "the utility may not be refused" in err
+        code, out, _ = await site.owner("opt-out", tight)
+        assert (code, out) == (0, f"event {tight} is refused and over for this device\n")
+        await until(lambda: aggregator.answers(tight) == [1, 2, 4], 300)
+        await until(lambda: site.limit() == 50, 60)
+        assert utility.answers(half) == [1, 2]

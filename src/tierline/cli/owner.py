@@ -79,18 +79,23 @@ def _say(found: dict[str, Any]) -> None:  # Any: what JSON holds
         sure = "" if found["is_held"] else "; it is being written again, so this may not hold now"
         typer.echo(f"last read back at {wording.time(found['applied_at'])}{sure}")
     for name, value in found["setpoints"].items():
-        typer.echo(f"  {name} = {value}")
+        typer.echo(f"  {name} = {_value(value)}")
     if not found["setpoints"]:
         typer.echo("  nothing is commanded: the device follows its own settings")
     if found["explanation"]:
         typer.echo("\nWho speaks, and what became of it:")
     for entry in found["explanation"]:
         by = f"event {entry['mrid'][:8]}" if entry["is_event"] else "default" if entry["mrid"] else "standing limit"
-        typer.echo(f"  {entry['channel']}: {entry['function']} {entry['value']} ({by}): {entry['reason']}")
+        typer.echo(f"  {entry['channel']}: {entry['function']} {_value(entry['value'])} ({by}): {entry['reason']}")
     if found["events"]:
         typer.echo("\nEvents that are not over:")
     for event in found["events"]:
-        sets = ", ".join(f"{name} {value}" for name, value in event["setpoints"].items())
+        sets = ", ".join(f"{name} {_value(value)}" for name, value in event["setpoints"].items())
         typer.echo(f"  {event['mrid']} of {event['channel']}, {event['state']}: {sets}")
         may = "; may be refused" if event["may_opt_out"] else ""
         typer.echo(f"    {clock_span(event['starts_at'], event['ends_at'])}{may}")
+
+
+def _value(value: object) -> str:
+    """Say a setpoint; decimal numbers come as text."""
+    return wording.number(float(value)) if isinstance(value, str) else wording.value(value)

@@ -1,0 +1,128 @@
+"""The owner's commands against a gateway's socket that another thread answers."""
+
+import asyncio
+import json
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from tierline.env import serve_local
+
+EXPLAINED = {
+    "at": "2026-06-18 12:00:10+00:00",
+    "is_held": True,
+    "applied_at": "2026-06-18 12:00:05+00:00",
+    "setpoints": {"max_lim_w_pct": "30.00"},
+    "explanation": [
+        {"channel": "aggregator", "function": "max_lim_w_pct", "value": "30", "mrid": "AB02", "is_event": True, "reason": "binding"},
+        {
+            "channel": "utility", "function": "max_lim_w_pct", "value": "50", "mrid": "D", "is_event": False,
+            "reason": "not binding: max_lim_w_pct of aggregator is tighter",
+        },
+        {
+            "channel": "owner", "function": "max_lim_w_pct", "value": "90", "mrid": "", "is_event": False,
+            "reason": "not binding: max_lim_w_pct of aggregator is tighter",
+        },
+    ],
+    "events": [
+        {
+            "mrid": "AB02", "channel": "aggregator", "state": "started", "starts_at": "2026-06-18 12:00:00+00:00",
+            "ends_at": "2026-06-18 13:00:00+00:00", "setpoints": {"max_lim_w_pct": "30"}, "may_opt_out": True,
+        },
+        {
+            "mrid": "CD01", "channel": "utility", "state": "received", "starts_at": "2026-06-18 14:00:00+00:00",
+            "ends_at": "2026-06-18 15:00:00+00:00", "setpoints": {"connect": False}, "may_opt_out": False,
+        },
+    ],
+    "responses_waiting": 0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def state(tmp_path):
+    (tmp_path / "state").mkdir()
+    return tmp_path / "state"
+
+
+@contextmanager
+def gateway(path, answers):
+    """Answer each question with the next of some answers; gives what was asked."""
+    asked = []
+
+    async def answer(line):
+        asked.append(json.loads(line))
+        return json.dumps(answers[len(asked) - 1]).encode()
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(serve_local(str(path), answer))
+    thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([task])))
+    thread.start()
+    while not path.is_socket():
+        time.sleep(0.001)
+    try:
+        yield asked
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        loop.close()
+
+
+def test_who_binds_is_said_in_words(tierline, state):
+    with gateway(state / "gw.owner", [EXPLAINED]) as asked:
+        said = tierline("owner", "explain")
+    assert asked == [{"do": "explain"}]
+    assert said.out.splitlines() == [
+        "last read back at 2026-06-18 12:00:05 UTC",
+        "  max_lim_w_pct = 30",
+        "",
+        "Who speaks, and what became of it:",
+        "  aggregator: max_lim_w_pct 30 (event AB02): binding",
+        "  utility: max_lim_w_pct 50 (default): not binding: max_lim_w_pct of aggregator is tighter",
+        "  owner: max_lim_w_pct 90 (standing limit): not binding: max_lim_w_pct of aggregator is tighter",
+        "",
+        "Events that are not over:",
+        "  AB02 of aggregator, started: max_lim_w_pct 30",
+        "    2026-06-18 12:00:00 to 13:00:00 UTC; may be refused",
+        "  CD01 of utility, received: connect false",
+        "    2026-06-18 14:00:00 to 15:00:00 UTC",
+    ]
+
+
+def test_what_is_not_known_is_said_as_such(tierline, state):
+    nothing = {"setpoints": {}, "explanation": [], "events": []}
+    answers = [EXPLAINED | nothing | {"applied_at": None}, EXPLAINED | nothing | {"is_held": False}]
+    with gateway(state / "gw.owner", answers):
+        first, second = tierline("owner", "explain").out, tierline("owner", "explain").out
+    assert first.startswith("nothing was written to the device yet\n  nothing is commanded")
+    assert "it is being written again, so this may not hold now" in second
+
+
+def test_an_event_is_refused(tierline, state):
+    with gateway(state / "gw.owner", [{"mrid": "AB02", "state": "opted_out"}] * 2) as asked:
+        said = tierline("owner", "opt-out", "ab")
+        told = json.loads(tierline("owner", "opt-out", "ab", "--json").out)
+    assert asked[0] == {"do": "opt_out", "mrid": "ab"}
+    assert said.out == "event AB02 is refused and over for this device\n"
+    assert told["state"] == "opted_out"
+
+
+@pytest.mark.parametrize("kind", ["Conflict", "LinkError", "PeerError"])
+def test_why_it_is_not_refused_is_told(tierline, state, kind):
+    with gateway(state / "gw.owner", [{"error": kind, "says": "no"}]):
+        said = tierline("owner", "opt-out", "ab")
+    assert (said.code, said.err) == (1, "tierline: no\n")
+
+
+def test_which_gateway_is_meant_is_found_or_asked(tierline, state, tmp_path):
+    nobody = tierline("owner", "explain")
+    assert (nobody.code, nobody.err) == (
+        1,
+        "tierline: no gateway runs with the state folder state; name another with --state\n",
+    )
+    with gateway(state / "a.owner", [EXPLAINED]) as first, gateway(state / "b.owner", [EXPLAINED]) as second:
+        assert "in state there are a, b; name one of them with --node" in tierline("owner", "explain").err
+        assert "in state there are a, b" in tierline("owner", "explain", "--node", "c").err
+        assert tierline("owner", "explain", "--node", "b", "--state", tmp_path / "state").code == 0
+    assert (len(first), len(second)) == (0, 1)
