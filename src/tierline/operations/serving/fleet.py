@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 _SUMMED = ("max_w", "max_va", "max_var", "max_var_neg", "max_charge_rate_w", "max_discharge_rate_w", "max_wh")
 """Ratings and settings of which the fleet has the sum."""
 _ZERO = Decimal(0)
+_SETTLING = timedelta(seconds=30)
+"""How long the power of a DER may take to follow a limit. Source: IEEE 1547-2018 4.6.2."""
 _KEPT = timedelta(days=1)
 """How long a derived control is kept after its end."""
 
@@ -78,8 +80,8 @@ class FleetRules:
 
     @property
     def settled_after(self) -> timedelta:
-        """How long after a change it can be seen what came of it."""
-        return self.poll + self.post
+        """How long after a change every member does what it was told: it has come for it, and its power has settled."""
+        return self.poll + _SETTLING
 
     @property
     def max_age(self) -> timedelta:
@@ -291,7 +293,8 @@ class Fleet:
         total_w = set_w(self._target, members.values())
         verb = "kept"
         if total_w is not None and self._shared is not None and self._shared_at is not None:
-            is_settled = now - self._shared_at >= self._rules.settled_after
+            # What was measured before all could follow says nothing of these shares, however late it arrives.
+            is_settled = figure.oldest is not None and figure.oldest - self._shared_at >= self._rules.settled_after
             is_measured = figure.measured > 0 and figure.total is not None
             measured_w = Decimal(round(figure.total or 0.0)) if is_settled and is_measured else total_w
             corrected = correct(

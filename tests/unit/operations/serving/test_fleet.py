@@ -589,6 +589,18 @@ async def test_no_correction_comes_before_what_the_last_one_did_can_be_seen(flee
     assert shown("pv-2")["target_w"] > before["target_w"]
 
 
+async def test_what_was_measured_before_all_could_follow_corrects_nothing_however_late(
+    fleet, order, measure, clock, shown
+):
+    await order(fleet, target_w=Decimal(50_000))
+    before = shown("pv-2")
+    clock.move(minutes=10)
+    await measure("pv-1", "w", 0)  # just before its power must have settled
+    clock.move(minutes=4)
+    await fleet.measure()
+    assert shown("pv-2") == before
+
+
 async def test_a_full_disk_changes_nothing_and_is_tried_again(fleet, order, serving, full_disk, shown):
     await order(fleet, max_lim_w_pct=Decimal(60))
     store = serving.store
