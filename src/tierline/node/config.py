@@ -208,6 +208,8 @@ class NorthPart(_Part):
     """For a relay. take: those the server lists are registered here; offer: those registered here are registered there."""
     tells_serial: bool = False
     """Whether the server is told the serial number of the device, which says who its owner is."""
+    readings: bool = True
+    """For a relay: whether what those below measure is handed on."""
     subscribe: bool = True
     """For a relay: whether it asks to be told of changes, where [listener] says where; it polls as well."""
 

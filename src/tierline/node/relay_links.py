@@ -101,6 +101,6 @@ def _channel(config: NodeConfig, north: NorthPart, identity: Identity, node: Nod
     heard.append(link)
     return RelayChannel(
         principal=Principal(party=PartyId(north.party), role=Role.UPSTREAM, name=north.channel, lfdi=entry.server_lfdi),
-        relayed=Relayed.load(node.store, entry.channel, north.enrol),
+        relayed=Relayed.load(node.store, entry.channel, north.enrol, readings=north.readings),
         server=FleetLink(link=link, poll_override_s=north.poll_s, woken=woken),
     )

@@ -74,6 +74,11 @@ async def test_a_relay_stands_between_its_server_and_its_own_serving_half(compos
     assert node.follower is None
 
 
+def test_readings_can_be_kept_from_a_server(composed):
+    assert link_of(composed(SERVES + RELAYS)).relayed.readings
+    assert not link_of(composed(SERVES + RELAYS + "readings = false\n")).relayed.readings
+
+
 def test_the_operators_pace_is_above_the_servers(composed):
     assert link_of(composed(SERVES + RELAYS + "poll_s = 30\n")).server.poll_s == 30.0
 

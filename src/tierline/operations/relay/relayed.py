@@ -33,6 +33,8 @@ class Relayed:
 
     channel: ChannelId
     enrol: Enrol = "none"
+    readings: bool = True
+    """Whether what the members measure is handed on."""
     members: dict[Lfdi, DerId] = field(default_factory=dict)
     """Those registered here that the server above lists."""
     refused: dict[str, str] = field(default_factory=dict)
@@ -54,13 +56,13 @@ class Relayed:
         self._lfdi_of = {der: lfdi for lfdi, der in self.members.items()}
 
     @classmethod
-    def load(cls, store: Store, channel: ChannelId, enrol: Enrol = "none") -> Relayed:
+    def load(cls, store: Store, channel: ChannelId, enrol: Enrol = "none", *, readings: bool = True) -> Relayed:
         """Take up what was known last.
 
         Raises: LinkError when the store cannot be read.
         """
         members: dict[Lfdi, DerId] = {}
-        relayed = cls(channel=channel, enrol=enrol)
+        relayed = cls(channel=channel, enrol=enrol, readings=readings)
         for record in store.load(KnownRecord):
             what, _, rest = record.name.partition(f"/{channel}/")
             match what:

@@ -74,6 +74,7 @@ class Upward:
                         )
                 case ReadingRecord():
                     channels = self._channels_for(record.reading.der_id)
+                    channels = [channel for channel in channels if self._channels[channel].readings]
                     if channels:
                         yield from self._buffer.numbered(channels, record.reading)
                 case _:

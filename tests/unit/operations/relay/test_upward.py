@@ -158,6 +158,14 @@ async def test_readings_of_who_is_not_listed_above_stay_here(ways, scene):
     assert ways.buffer.count(CHANNEL) == 0
 
 
+async def test_readings_stay_here_where_the_channel_is_to_have_none(ways, mrid):
+    ways.relayed.readings = False
+    await ways.measure(5)
+    await ways.respond(mrid, 1)
+    await ways.say(b"one")
+    assert (ways.buffer.count(CHANNEL), len(ways.outbox), len(ways.said())) == (0, 1, 1)
+
+
 async def test_what_a_der_says_of_itself_waits_until_it_was_handed_on(ways):
     await ways.say(b"one")
     assert ways.said() == [(ways.scene.lfdis[0], DerInfoKind.STATUS, b"one")]
