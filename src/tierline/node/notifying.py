@@ -22,7 +22,7 @@ from tierline.model.identity import PartyId
 from tierline.model.parties import Principal, Role
 from tierline.node.waiting import within
 from tierline.operations.serving.destinations import Destination, Destinations
-from tierline.operations.serving.notices import Outbox
+from tierline.operations.serving.notices import LAST_PAUSE_S, Outbox
 from tierline.operations.serving.subscriptions import Subscriptions
 from tierline.protocols.sep2.notifier import Locator, Notifier
 from tierline.protocols.sep2.transport import HttpClient, Limits
@@ -44,6 +44,7 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE: Final = 16
 """Listeners that are being told at the same time; the others wait for a place."""
+_LONGEST_PAUSE: Final = timedelta(seconds=LAST_PAUSE_S)
 TIDY_EVERY: Final = timedelta(hours=1)
 SETTLING: Final = 64
 """Notices that have arrived and are being taken out of the store together while the next ones are under way."""
@@ -168,7 +169,9 @@ class Notifying:
             key = next(iter(queue))
             if (found := self._outbox.find(key)) is not None:
                 notice, subscription = found
-                return _Due(notice, subscription, max(notice.next_at, self._resting.get(listener, notice.next_at)))
+                at, now = max(notice.next_at, self._resting.get(listener, notice.next_at)), self._clock.now()
+                # No pause is that long: the clock was set back.
+                return _Due(notice, subscription, now if at - now > _LONGEST_PAUSE else at)
             del queue[key]
         self._queues.pop(listener, None)
         return None

@@ -1,14 +1,18 @@
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tierline.env import SeededRandom
 from tierline.model.errors import LinkError, PeerError
 from tierline.model.identity import Lfdi, PartyId
 from tierline.model.parties import Principal, Role
+from tierline.model.records import NoticeRecord
 from tierline.node import notifying
 from tierline.node.notifying import Notifying
 from tierline.operations.serving import registry
@@ -472,3 +476,89 @@ async def test_a_cancelled_subscription_is_told_nothing(running):
     await running.clock.move(seconds=10)
     assert len(running.posts) == 1
     assert running.task._queues == {}
+
+
+async def test_a_clock_that_is_set_back_keeps_nobody_waiting(running):
+    (device,) = await running.register("a")
+    await running.subscribe(device, "one")
+    running.answers[HOSTS["one"]] = [503]
+    await running.touch(device)
+    await settle()
+    await running.clock.move(days=-1)
+    await running.touch(device)
+    await settle()
+    assert len(running.posts) == 2
+    assert running.state.notices == {}
+
+
+class SlowStore(Store):
+    """Writes one after the other, each after some turns of the loop, as a disk does; some are refused."""
+
+    def __init__(self):
+        super().__init__()
+        self.turns = 0
+        self.refusals = 0
+        self.one_by_one = asyncio.Lock()
+
+    async def commit(self, put=(), delete=()):
+        async with self.one_by_one:
+            for _ in range(self.turns):
+                await asyncio.sleep(0)
+            if self.refusals:
+                self.refusals -= 1
+                raise LinkError("no space left")
+            await super().commit(put, delete)
+
+
+ACTS = ["change one", "change two", "change both", "fail", "dawdle", "disk", "slow", "fast", "turn", "wait"]
+
+
+@given(st.lists(st.sampled_from(ACTS), max_size=40))
+def test_whatever_happens_the_last_state_is_told(acts):
+    """Changes, failures and a slow disk in any order: in the end every subscriber was last told what holds."""
+    asyncio.run(play(acts))
+
+
+async def play(acts):
+    town = Town(store=SlowStore())
+    town.start()
+    devices = await town.register("a", "b")
+    for device in devices:
+        await town.subscribe(device, "one", f"/{device.der_id}")
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(town.task.run())
+
+        async def change(*some):
+            with suppress(LinkError):
+                await town.touch(*some)
+
+        for act in acts:
+            match act:
+                case "change one" | "change two" | "change both":
+                    some = {"one": devices[:1], "two": devices[1:], "both": devices}[act.removeprefix("change ")]
+                    group.create_task(change(*some))
+                case "fail" | "dawdle":
+                    town.answers.setdefault(HOSTS["one"], []).append(503 if act == "fail" else asyncio.Event())
+                    for answer in town.answers[HOSTS["one"]]:
+                        if isinstance(answer, asyncio.Event):
+                            asyncio.get_running_loop().call_soon(answer.set)
+                case "disk":
+                    town.store.refusals += 1
+                case "slow" | "fast":
+                    town.store.turns = 7 if act == "slow" else 0
+                case "turn":
+                    await asyncio.sleep(0)
+                case "wait":
+                    await town.clock.move(seconds=15)
+        town.store.refusals = 0
+        town.answers.clear()
+        for _ in range(6):
+            await town.clock.move(seconds=300)
+            await settle()
+        assert town.state.notices == {}
+        assert town.store.load(NoticeRecord) == []
+        task.cancel()
+    for device in devices:
+        told = [body for _, path, body in town.posts if path == f"/{device.der_id}"]
+        first, now = device.device_category, town.state.devices[device.der_id].device_category
+        assert (told[-1] if told else f"{device.der_id} {first}") == f"{device.der_id} {now}"
