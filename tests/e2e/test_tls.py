@@ -421,6 +421,21 @@ async def test_a_client_that_does_not_believe_a_resumed_server_shakes_hands_in_f
         await client.close()
 
 
+async def test_a_cancellation_that_is_due_is_not_lost_with_a_kept_connection(world):
+    """A store cancels its caller at the next await; whether a connection is still alive is asked with a timeout of 0."""
+
+    async def cancelled_meanwhile(client):
+        asyncio.current_task().cancel()
+        return await client.request("GET", "/dcap")
+
+    async with serving(world):
+        client = client_of(world)
+        await client.request("GET", "/dcap")
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.ensure_future(cancelled_meanwhile(client))
+        await client.close()
+
+
 # HTTP -----------------------------------------------------------------------------------------------------------------
 
 

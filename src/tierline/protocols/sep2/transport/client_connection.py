@@ -83,6 +83,8 @@ class ClientConnection:
 
     async def is_dead(self) -> bool:
         """Tell whether the server has said anything since the last answer: that can only be good-bye."""
+        # A cancellation that is due would look like the timeout, which ends at once, and be lost.
+        await asyncio.sleep(0)
         try:
             async with asyncio.timeout(0):
                 await self._reader.read(_CHUNK)
