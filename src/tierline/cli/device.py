@@ -126,6 +126,19 @@ def disable_device(session: Session, name: NameArgument) -> None:
     session.show(found, lambda: typer.echo(f"{found['der_id']} is shut out from its next request on"))
 
 
+@operator_command(app, "place")
+def place_device(
+    session: Session,
+    name: NameArgument,
+    service_point: Annotated[str, typer.Argument(help="Where it hangs in the grid; '' for nowhere.")],
+) -> None:
+    """Say where a DER hangs in the grid; it leaves and joins groups at once."""
+    found = session.client.place_device(name, service_point)
+    where = f"hangs at {found['service_point']}" if found["service_point"] else "hangs nowhere in the grid"
+    groups = wording.said(found["groups"]) or "none"
+    session.show(found, lambda: typer.echo(f"{found['der_id']} {where}, in the groups {groups}"))
+
+
 def _lfdi_of(path: Path) -> str:
     from tierline.model.identity import lfdi_of_certificate
     from tierline.security.keys import load_certificates

@@ -61,6 +61,11 @@ def disable_device(name: str) -> Call[answers.Device]:
     return Call("POST", f"/devices/{_segment(name)}/disable")
 
 
+def place_device(name: str, service_point: str) -> Call[answers.Device]:
+    """Say where a DER hangs in the grid, nowhere when empty; it leaves and joins groups at once."""
+    return Call("POST", f"/devices/{_segment(name)}/place", body={"service_point": service_point})
+
+
 def explain(name: str) -> Call[answers.Explanation]:
     """Say what a DER should do now, and why."""
     return Call("GET", f"/devices/{_segment(name)}/explain")

@@ -100,6 +100,13 @@ def test_a_device_is_shut_out_and_let_in(node, der):
     assert "let in" in node("device", "enable", "pv-1")
 
 
+def test_a_device_is_placed(node, der):
+    at = der("pv-1").der_id
+    assert "hangs at pv-3, in the groups" in node("device", "place", at, "pv-3")
+    assert "hangs nowhere in the grid" in node("device", "place", at, "")
+    assert "no service point" in node("device", "place", at, "moon", code=1)
+
+
 def test_groups_and_members(node, node_json):
     assert "feeder-2" in node("group", "list")
     assert "registered" in node("group", "members", "feeder-2")

@@ -80,6 +80,14 @@ async def test_a_device_is_shut_out_and_let_in(api, der):
     assert der("pv-1").enabled
 
 
+async def test_a_device_is_placed(api, der):
+    placed = (await api.post("/devices/pv-1/place", json={"service_point": "pv-3"})).json()
+    assert (placed["service_point"], placed["groups"]) == ("pv-3", ["feeder-2", "sub-1", "two feeders"])
+    answer = await api.post(f"/devices/{placed['der_id']}/place", json={"service_point": "moon"})
+    assert answer.status_code == 422
+    assert (await api.post("/devices/moon/place", json={"service_point": ""})).status_code == 404
+
+
 async def test_readings_are_listed_by_time(api, measure, clock):
     await measure("pv-1", "w", 5000)
     clock.move(minutes=90)

@@ -71,6 +71,12 @@ def device_routes(serving: Serving) -> APIRouter:
         device = device_named(serving, name)
         return shows.device(await registry.enable(principal, serving, device.der_id, enabled=False))
 
+    @routes.post("/devices/{name}/place")
+    async def place_device(principal: Operator, name: str, body: models.Place) -> models.Device:
+        """Say where a DER hangs in the grid; it leaves and joins groups at once."""
+        device = device_named(serving, name)
+        return shows.device(await registry.place(principal, serving, device.der_id, body.service_point))
+
     @routes.get("/devices/{name}/readings")
     async def list_readings(principal: Reader, name: str, span: Annotated[models.Since, Query()]) -> models.Readings:
         """List the readings of a DER from a time on; of the last hour without one."""

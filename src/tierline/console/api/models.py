@@ -101,6 +101,13 @@ class NewDevices(Sent):
     devices: Annotated[list[NewDevice], Field(min_length=1, max_length=20_000)]
 
 
+class Place(Sent):
+    """Where a DER hangs in the grid."""
+
+    service_point: str
+    """By the grid file's id; empty for nowhere."""
+
+
 class Reading(Shown):
     """One measured value."""
 

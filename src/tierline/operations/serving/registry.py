@@ -148,6 +148,30 @@ async def enable(principal: Principal, serving: Serving, name: str, *, enabled: 
     return record
 
 
+async def place(principal: Principal, serving: Serving, name: str, service_point: str) -> EndDeviceRecord:
+    """Say where a DER hangs in the grid, nowhere when empty; it leaves and joins groups in the same transaction.
+
+    Raises: ConfigError when there is no such DER or service point; Conflict for one that was taken out.
+    """
+    require(principal, Verb.REGISTER, "devices")
+    async with serving.writing:
+        device = find_device(serving, name)
+        if device.aggregates is not None:
+            raise ConfigError(
+                f"the entry of {device.aggregates} stands for others and is no DER: it has no service point"
+            )
+        if is_removed(serving, device):
+            raise Conflict(f"device {device.der_id} was taken out; it gets a place when it is registered again")
+        if service_point and _point(serving, service_point) is None:
+            raise ConfigError(f"there is no service point {service_point!r} in the grid of this node")
+        record = replace(device, service_point=service_point, changed_at=serving.clock.now())
+        put: list[Record] = [record, *membership_records(serving, moves(serving, devices=[record]), "placed")]
+        detail = {"service_point": service_point, "before": device.service_point}
+        put.append(entry(principal, serving, "place", f"device {record.der_id}", "done", detail))
+        await serving.commit(put)
+    return record
+
+
 def find_device(serving: Serving, name: str) -> EndDeviceRecord:
     """Find a DER by what an operator types: its DerId, its LFDI (or the beginning of it) or its service point.
 

@@ -105,6 +105,36 @@ async def test_a_disabled_device_is_shut_out_until_it_is_enabled(serving, operat
     assert serving.audit_tail.verb == "enable"
 
 
+def groups_of(serving, device):
+    return {serving.groups[group].group.name for group in serving.groups_of[device.der_id]}
+
+
+async def test_a_device_is_placed_and_placed_elsewhere_in_one_transaction(serving, operator):
+    (device,) = await registry.register(operator, serving, [NewDevice(lfdi=NEW)])
+    for point, feeder in (("pv-1", {"feeder-1"}), ("pv-3", {"feeder-2"}), ("", set())):
+        commits = serving.commits
+        placed = await registry.place(operator, serving, NEW, point)
+        assert serving.commits == commits + 1
+        assert (placed.service_point, serving.devices[device.der_id]) == (point, placed)
+        assert groups_of(serving, device) & {"feeder-1", "feeder-2"} == feeder
+        assert (serving.audit_tail.verb, serving.audit_tail.resource) == ("place", f"device {device.der_id}")
+
+
+async def test_a_device_is_not_placed_where_nothing_is_nor_one_that_is_none(serving, operator):
+    with pytest.raises(ConfigError, match="no service point 'moon'"):
+        await registry.place(operator, serving, "pv-1", "moon")
+    await registry.register(operator, serving, [NewDevice(lfdi=NEW, aggregates="pooler")])
+    with pytest.raises(ConfigError, match="is no DER"):
+        await registry.place(operator, serving, NEW, "pv-1")
+    (gone,) = await registry.register(operator, serving, [NewDevice(lfdi=None)])
+    await registry.enable(operator, serving, gone.der_id, enabled=False)
+    with pytest.raises(Conflict, match="was taken out"):
+        await registry.place(operator, serving, gone.der_id, "pv-1")
+    viewer = Principal(party=serving.party, role=Role.VIEWER, name="eve")
+    with pytest.raises(Forbidden):
+        await registry.place(viewer, serving, "pv-1", "pv-2")
+
+
 @pytest.mark.parametrize("name", ["pv-1", "0101", "01" * 20])
 def test_a_device_is_found_by_what_an_operator_types(serving, name):
     assert registry.find_device(serving, name).service_point == "pv-1"

@@ -1,6 +1,7 @@
 """What those send who stand for many: registration in band, for whom a message is, and subscriptions."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -255,6 +256,16 @@ async def test_a_response_of_none_it_stands_for_is_refused(bench, pool, other, w
     answer = await pool.ask("POST", "/rsps/r/rsp", answer_of(lfdis[whose], record))
     assert (answer.status, reason(answer)) == (403, 1)
     assert bench.store.load(ResponseRecord) == []
+
+
+async def test_a_der_is_named_by_the_lfdi_it_has_and_not_by_one_it_had(bench, pool):
+    record = await bench.control()
+    der, before = pool.ders[0], pool.lfdi_of(pool.ders[0])
+    old = bench.state.identities[before]
+    await bench.state.commit([replace(old, valid_to=bench.NOON), replace(old, lfdi=NEW)])
+    assert (await pool.ask("POST", "/rsps/r/rsp", answer_of(before, record))).status == 403
+    assert (await pool.ask("POST", "/rsps/r/rsp", answer_of(NEW, record))).status == 201
+    assert bench.store.load(ResponseRecord)[0].der_id == der
 
 
 async def test_a_der_says_what_it_is_through_its_party(bench, pool, other):
