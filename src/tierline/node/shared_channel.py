@@ -2,8 +2,9 @@
 
 A DER is registered at every server of the party that may come to serve it (a substation for each way in which it can be
 fed). The one that serves it now shows its function set assignments, the others an empty list; while it moves from one to
-another both may show them, but never none (docs/decisions/0014). So what some server shows holds, the same mRID from two of
-them is the same thing, and an empty list means nothing as long as another server could not be asked.
+another both may show them (docs/decisions/0014); for a moment nobody may, from when a substation has read them until it has
+made them its own. So what some server shows holds, the same mRID from two of them is the same thing, and that nothing applies
+is believed only when every server has said so at two polls in a row.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class SharedChannel:
             self._last = replace(self._last, programs=last.programs, clock_offset_s=last.clock_offset_s)
         self._showing: tuple[str, ...] = ()
         """Who showed assignments when it was last asked, the first configured first."""
+        self._is_doubtful = False
+        """Whether at the last poll, for the first time, nobody showed anything."""
         self._current = next(iter(self._servers))
         """Who takes readings."""
         self._round = 0
@@ -93,12 +96,14 @@ class SharedChannel:
         self._showing = tuple(name for name in self._servers if name in _showing(seen))
         if self._showing:
             self._current = self._showing[0]
-            first = seen[self._current]
-            programs = _union(seen[name].programs for name in self._showing)
-            self._last = replace(first, channel=self._channel, programs=programs)
+            self._last = replace(
+                seen[self._current],
+                channel=self._channel,
+                programs=_union(seen[name].programs for name in self._showing),
+            )
+            self._is_doubtful = False
         elif not _unreached(failures):
-            self._current = self._current if self._current in seen else next(iter(seen))
-            self._last = replace(seen[self._current], channel=self._channel, programs=())
+            self._conclude(seen)
         await self._introduce()
         return self._last
 
@@ -151,6 +156,16 @@ class SharedChannel:
             else:
                 self._note(name, seen[name])
         return seen, failures
+
+    def _conclude(self, seen: Mapping[str, ProgramsSeen]) -> None:
+        """Take over that nobody shows anything, when it was so at the last poll as well."""
+        if self._last.programs and not self._is_doubtful:
+            self._is_doubtful = True
+            log.info("nobody_shows_anything", channel=self._channel)
+            return
+        self._current = self._current if self._current in seen else next(iter(seen))
+        self._last = replace(seen[self._current], channel=self._channel, programs=())
+        self._is_doubtful = False
 
     def _note(self, name: str, seen: ProgramsSeen) -> None:
         for program in seen.programs:

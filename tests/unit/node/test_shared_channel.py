@@ -173,6 +173,7 @@ async def test_nothing_is_concluded_from_an_empty_list_while_another_server_is_a
     party.s.programs, party.t.error = (), down()
     assert await party.walk() == before
     party.t.error = None
+    assert await party.walk() == before, "nor from one poll"
     assert (await party.walk()).programs == ()
 
 
@@ -190,6 +191,7 @@ async def test_after_a_restart_what_was_seen_before_it_stands_for_who_is_away(pa
     party.s.error = down()
     assert await party.walk() == ProgramsSeen(channel=CHANNEL, programs=kept, clock_offset_s=2.0)
     party.s.error = None
+    await party.walk()
     assert (await party.walk()).programs == ()
 
 
@@ -230,6 +232,7 @@ async def test_a_server_that_let_us_go_shows_nothing(party):
     party.s.programs = (program(event()),)
     await party.walk()
     party.s.error = Forbidden("not listed")
+    await party.walk()
     assert (await party.walk()).programs == ()
 
 
@@ -264,14 +267,27 @@ async def test_a_move_to_who_was_asked_before_is_found_by_asking_once_more(party
     assert party.asked() == ["u", "s", "t", "u", "s", "t"]
 
 
-async def test_an_end_is_believed_when_a_second_round_says_the_same(party):
+async def test_an_end_is_believed_at_the_second_poll_each_asked_twice(party):
     party.s.programs = (program(event()),)
-    await party.walk()
+    before = await party.walk()
     party.s.programs = ()
-    assert (await party.walk()).programs == ()
+    assert await party.walk() == before
     assert party.asked() == ["s", "u", "t", "s", "u", "t"]
     assert (await party.walk()).programs == ()
+    assert party.asked() == ["u", "s", "t", "u", "s", "t"]
+    assert (await party.walk()).programs == ()
     assert party.asked() == ["u", "s", "t"]
+
+
+async def test_a_substation_that_has_read_and_not_yet_written_leaves_nobody_unbound(party):
+    party.u.programs = (program(event()),)
+    before = await party.walk()
+    party.u.programs = ()
+    assert await party.walk() == before
+    party.s.programs = (program(event()),)
+    assert (await party.walk()).clock_offset_s == 2.0
+    party.s.programs = ()
+    assert (await party.walk()).programs == before.programs, "doubt begins anew"
 
 
 # Responses
