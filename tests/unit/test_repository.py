@@ -10,6 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from tierline.node.config import parse_config
+from tierline.scenario.script import parse_script
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -256,7 +257,10 @@ def test_every_example_of_a_configuration_is_a_good_one():
     found = examples()
     assert found
     for where, text in found:
-        assert parse_config(text, Path(f"{where}.toml")).node.name
+        if "[scenario]" in text:
+            assert parse_script(text, where).scenario.about
+        else:
+            assert parse_config(text, Path(f"{where}.toml")).node.name
 
 
 def test_every_link_between_pages_leads_somewhere():
