@@ -126,6 +126,13 @@ def disable_device(session: Session, name: NameArgument) -> None:
     session.show(found, lambda: typer.echo(f"{found['der_id']} is shut out from its next request on"))
 
 
+@operator_command(app, "remove")
+def remove_device(session: Session, name: NameArgument) -> None:
+    """Take a DER out: nobody is let in by its LFDI, and it leaves its groups; what it reported stays."""
+    found = session.client.remove_device(name)
+    session.show(found, lambda: typer.echo(f"{found['der_id']} is taken out; its LFDI may be registered anew"))
+
+
 @operator_command(app, "place")
 def place_device(
     session: Session,

@@ -61,6 +61,11 @@ def disable_device(name: str) -> Call[answers.Device]:
     return Call("POST", f"/devices/{_segment(name)}/disable")
 
 
+def remove_device(name: str) -> Call[answers.Device]:
+    """Take a DER out: nobody is let in by its LFDI, and it leaves its groups; what it reported stays."""
+    return Call("DELETE", f"/devices/{_segment(name)}")
+
+
 def place_device(name: str, service_point: str) -> Call[answers.Device]:
     """Say where a DER hangs in the grid, nowhere when empty; it leaves and joins groups at once."""
     return Call("POST", f"/devices/{_segment(name)}/place", body={"service_point": service_point})

@@ -100,6 +100,12 @@ def test_a_device_is_shut_out_and_let_in(node, der):
     assert "let in" in node("device", "enable", "pv-1")
 
 
+def test_a_device_is_taken_out(node, der):
+    at = der("pv-1").der_id
+    assert "its LFDI may be registered anew" in node("device", "remove", "pv-1")
+    assert "taken out already" in node("device", "remove", at, code=1)
+
+
 def test_a_device_is_placed(node, der):
     at = der("pv-1").der_id
     assert "hangs at pv-3, in the groups" in node("device", "place", at, "pv-3")

@@ -80,6 +80,17 @@ async def test_a_device_is_shut_out_and_let_in(api, der):
     assert der("pv-1").enabled
 
 
+async def test_a_device_is_taken_out_and_its_lfdi_is_free(api, serving, der):
+    before, lfdi = der("pv-1"), serving.lfdi_of[der("pv-1").der_id]
+    gone = (await api.delete("/devices/pv-1")).json()
+    assert (gone["der_id"], gone["lfdi"], gone["enabled"], gone["groups"]) == (before.der_id, None, False, [])
+    assert (await api.delete(f"/devices/{before.der_id}")).status_code == 409
+    assert (await api.delete("/devices/moon")).status_code == 404
+    answer = await api.post("/devices", json={"devices": [{"lfdi": lfdi, "service_point": "pv-1"}]})
+    assert answer.status_code == 201
+    assert answer.json()["devices"][0]["der_id"] != before.der_id
+
+
 async def test_a_device_is_placed(api, der):
     placed = (await api.post("/devices/pv-1/place", json={"service_point": "pv-3"})).json()
     assert (placed["service_point"], placed["groups"]) == ("pv-3", ["feeder-2", "sub-1", "two feeders"])

@@ -11,7 +11,7 @@ from tierline.console.api.finding import device_named, group_named
 from tierline.console.api.shown import Shows, reading_shown
 from tierline.engine.access import Verb
 from tierline.model.identity import PartyId, parse_lfdi
-from tierline.operations.serving import history, registry
+from tierline.operations.serving import enrolment, history, registry
 from tierline.operations.serving.access import require
 from tierline.operations.serving.explain import explain
 from tierline.operations.serving.state import Serving
@@ -70,6 +70,13 @@ def device_routes(serving: Serving) -> APIRouter:
         """Shut a DER out from its next request on."""
         device = device_named(serving, name)
         return shows.device(await registry.enable(principal, serving, device.der_id, enabled=False))
+
+    @routes.delete("/devices/{name}")
+    async def remove_device(principal: Operator, name: str) -> models.Device:
+        """Take a DER out: nobody is let in by its LFDI, and it leaves its groups; what it reported stays."""
+        device = device_named(serving, name)
+        await enrolment.remove(principal, serving, device.der_id)
+        return shows.device(serving.devices[device.der_id])
 
     @routes.post("/devices/{name}/place")
     async def place_device(principal: Operator, name: str, body: models.Place) -> models.Device:

@@ -1,4 +1,4 @@
-"""Onboarding in band: a party takes DERs in that it stands for, and takes them out again.
+"""Onboarding in band: a party takes DERs in that it stands for, and takes them out again; an operator takes out anyone.
 
 One rule: a DER that was taken out is not forgotten. Its readings, Responses and memberships stay, and when the same party
 takes it in again it is the same DER, so that its history goes on. Only its usage points go, whose names are free again.
@@ -15,6 +15,7 @@ from tierline.model.errors import Conflict, Forbidden
 from tierline.model.identity import DerId, pin
 from tierline.model.parties import Role
 from tierline.model.records import EndDeviceRecord, IdentityRecord
+from tierline.operations.serving.access import require
 from tierline.operations.serving.audit import entry
 from tierline.operations.serving.registry import check_free, is_removed, new_der_id
 from tierline.operations.serving.topology import Move, membership_records
@@ -85,15 +86,21 @@ async def enrol(
 
 
 async def remove(principal: Principal, serving: Serving, der: DerId) -> None:
-    """Take out a DER that the party manages: nobody is let in by its LFDI, and it leaves its groups.
+    """Take out a DER that the party manages, or any as an operator: nobody is let in by its LFDI, and it leaves its groups.
 
-    Raises: Forbidden for any other DER, also when there is none, so that nobody learns which there are.
+    Raises: Forbidden for any other DER, also when there is none, so that nobody learns which there are; Conflict for one that
+    was taken out already.
     """
-    _require(principal, der)
+    if principal.role in {Role.OPERATOR, Role.SELF}:
+        require(principal, Verb.REGISTER, f"device {der}")
+    else:
+        _require(principal, der)
     async with serving.writing:
         device = serving.devices.get(der)
-        if device is None or not device.enabled or device.managed_by != principal.party:
+        if device is None or not _may_remove(principal, device):
             raise Forbidden(f"{principal.name} does not manage this device")
+        if is_removed(serving, device):
+            raise Conflict(f"device {der} was taken out already")
         now = serving.clock.now()
         groups = tuple(sorted(serving.groups_of.get(der, ())))
         # Without its place, else the next switching operation would bring it back into the groups of that place.
@@ -103,7 +110,7 @@ async def remove(principal: Principal, serving: Serving, der: DerId) -> None:
             identity = serving.identities[lfdi]
             put.append(replace(identity, valid_to=max(now, identity.valid_from)))
         put += membership_records(serving, [Move(der_id=der, leaves=groups, joins=())], "removed")
-        detail = {"lfdi": lfdi, "for": principal.party, "service_point": device.service_point, "groups": groups}
+        detail = {"lfdi": lfdi, "for": device.managed_by, "service_point": device.service_point, "groups": groups}
         put.append(entry(principal, serving, "remove", f"device {der}", "done", detail))
         await serving.commit(put, list(serving.mirrors_of.get(der, {}).values()))
 
@@ -118,6 +125,10 @@ def _is_already_theirs(principal: Principal, serving: Serving, device: EndDevice
     if not device.enabled or serving.lfdi_of.get(device.der_id) != lfdi:
         return False
     return lfdi == principal.lfdi or principal.party in serving.standing.parties(device.der_id)
+
+
+def _may_remove(principal: Principal, device: EndDeviceRecord) -> bool:
+    return principal.role is not Role.AGGREGATOR or (device.enabled and device.managed_by == principal.party)
 
 
 def _require(principal: Principal, der: DerId) -> None:

@@ -97,6 +97,8 @@ async def test_nobody_else_takes_in_or_out_in_band(serving, taken, role):
     who = Principal(party=PartyId("pooler"), role=role, name="it", lfdi=NEW)
     with pytest.raises(Forbidden, match="out of band"):
         await enrolment.enrol(who, serving, NEW, 0)
+    if role in {Role.OPERATOR, Role.SELF}:
+        return
     with pytest.raises(Forbidden, match="out of band"):
         await enrolment.remove(who, serving, taken.der_id)
 
@@ -208,3 +210,18 @@ async def test_an_end_is_never_before_its_beginning_when_the_clock_is_set_back(s
     await enrolment.remove(POOLER, serving, taken.der_id)
     (identity,) = (record for record in serving.store.load(IdentityRecord) if record.lfdi == NEW)
     assert identity.valid_to == identity.valid_from
+
+
+async def test_an_operator_takes_out_anyone_who_may_then_be_registered_anew(serving, operator, taken, own, der):
+    await registry.enable(operator, serving, own.der_id, enabled=False)
+    for device in (taken, own, der("pv-1"), der("pv-4")):
+        lfdi = serving.lfdi_of.get(device.der_id)
+        await enrolment.remove(operator, serving, device.der_id)
+        assert (serving.audit_tail.verb, serving.audit_tail.resource) == ("remove", f"device {device.der_id}")
+        assert not serving.groups_of[device.der_id]
+        with pytest.raises(Conflict, match="taken out already"):
+            await enrolment.remove(operator, serving, device.der_id)
+        if lfdi is not None:
+            (new,) = await registry.register(operator, serving, [NewDevice(lfdi=lfdi)])
+            assert new.der_id != device.der_id
+    assert serving.standing.peers("pooler") == frozenset()

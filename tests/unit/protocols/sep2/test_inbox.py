@@ -485,8 +485,12 @@ async def test_subscriptions_stand_under_the_entry_of_who_is_told(bench, pool, t
     assert pool.get(f"/edev/{der}/sub").all == pool.get(f"/edev/{der}").subscription_list_link.all == 0
     assert bench.get(f"/edev/{der}", "A1" * 20).subscription_list_link.all == 1
     assert (await pool.ask("POST", f"/edev/{der}/sub", wish("/edev"))).status == 403
-    for method, body in (("GET", b""), ("DELETE", b""), ("PUT", wish(f"/edev/{der}/fsa"))):
-        assert (await pool.ask(method, own.location, body)).status == 404
+    mine = (await pool.ask("POST", f"/edev/{pool.own}/sub", wish("/edev"))).location
+    elsewhere = f"/edev/{der}/sub/{mine.rsplit('/', 1)[1]}"
+    for path, resource in ((own.location, f"/edev/{der}/fsa"), (elsewhere, "/edev")):
+        for method, body in (("GET", b""), ("DELETE", b""), ("PUT", wish(resource))):
+            assert (await pool.ask(method, path, body)).status == 404
+    assert pool.status(mine) == 200
 
 
 async def test_a_node_that_tells_nobody_takes_no_subscriptions(bench, pool):

@@ -307,6 +307,9 @@ async def test_a_der_is_shown_its_assignments_until_the_control_point_has_read_t
     assert {pointed.status(path) for path in paths} == {404}
     assert {pointed.status(path, "pv-2") for path in paths} == {pointed.west.status(path) for path in paths} == {200}
     assert pointed.west.get(fsa).all == 1
+    for _ in range(2):
+        assert pointed.west.get(pointed.own("/der/1")).associated_der_program_list_link.all == 3
+        assert pointed.get(pointed.own("/der/1")).associated_der_program_list_link is None
     seen = walked(pointed, "pv-1")
     assert {path for path, status in seen.items() if status != 200} == not_put_yet(seen)
 
