@@ -42,6 +42,7 @@ OWN_DATA = {
         "island",
         "loss",
         "oberrhein",
+        "privacy",
         "switching",
         "volt_var",
     )

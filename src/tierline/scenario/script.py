@@ -37,6 +37,8 @@ class Scenario(_Part):
     """How often gateways walk."""
     read_s: Annotated[int, Field(ge=1)] = 60
     """How often inverters are measured."""
+    checks: list[str] = []
+    """What an outside judge is to look at besides what the steps name."""
 
 
 class GroupPart(_Part):
@@ -139,7 +141,8 @@ class Script(_Part):
     @property
     def checks(self) -> list[str]:
         """What an outside judge is to look at, in the order of the controls."""
-        return list(dict.fromkeys(step.check for step in self.control if step.check))
+        named = [step.check for step in self.control if step.check]
+        return list(dict.fromkeys([*named, *self.scenario.checks]))
 
     @property
     def events_end_min(self) -> float:

@@ -7,7 +7,22 @@ from tierline.env import RealClock, RealNetwork, SeededRandom
 from tierline.scenario.addresses import reserve
 from tierline.scenario.configuration import ConfigWriter
 from tierline.scenario.plan import Site, make_folder, make_plan, ports_needed
-from tierline.scenario.script import load_script
+from tierline.scenario.script import parse_script
+
+SPINE = """
+[scenario]
+about = "one utility above its gateways"
+field = "oberrhein"
+ends_at_min = 80
+[[part]]
+scenario = "circuit"
+[[part]]
+scenario = "loss"
+at_min = 0.5
+[[part]]
+scenario = "volt_var"
+at_min = 43
+"""
 
 
 class FakeClock:
@@ -31,7 +46,7 @@ class FakeClock:
 
 @pytest.fixture
 def script():
-    return load_script("demo")[0]
+    return parse_script(SPINE, "spine")
 
 
 @pytest.fixture(scope="module")
