@@ -284,6 +284,60 @@ async def test_a_droop_responds_by_nine_tenths_in_its_open_loop_time():
         assert moved == pytest.approx(0.9 * OVER, abs=0.02)
 
 
+ENTER_SERVICE = Setpoints.of(
+    {
+        "es_delay_s": Decimal(40),
+        "es_ramp_s": Decimal(20),
+        "es_high_volt_pct": Decimal(104),
+        "es_low_volt_pct": Decimal(93),
+        "es_high_freq_hz": Decimal("60.2"),
+        "es_low_freq_hz": Decimal("59.7"),
+    }
+)
+
+
+async def test_without_permission_a_unit_ceases_and_returns_after_delay_and_ramp():
+    async with Site() as site:
+        await site.device.apply(Setpoints.of({**ENTER_SERVICE, "energize": False}))
+        assert await site.settled(1) == (0, 0)
+        await site.device.apply(ENTER_SERVICE)  # commanded no more: the permission is given back
+        assert (await site.settled(39))[0] == 0
+        assert (await site.settled(11))[0] == pytest.approx(0.55 * WATTS, abs=0.06 * WATTS)
+        assert (await site.settled(12))[0] == pytest.approx(WATTS)
+
+
+@pytest.mark.parametrize(
+    ("v_pu", "f_hz", "enters"),
+    [
+        (1.0, 60.0, True),
+        (1.035, 60.0, True),
+        (1.045, 60.0, False),
+        (0.935, 60.0, True),
+        (0.925, 60.0, False),
+        (1.0, 60.15, True),
+        (1.0, 60.25, False),
+        (1.0, 59.75, True),
+        (1.0, 59.65, False),
+    ],
+)
+async def test_service_is_entered_only_inside_the_window_that_was_set(v_pu, f_hz, enters):
+    async with Site() as site:
+        back = await site.device.apply(Setpoints.of({**ENTER_SERVICE, "energize": False}))
+        assert dict(back.setpoints) == {**ENTER_SERVICE, "energize": False}
+        site.run(1)
+        site.v_pu, site.f_hz = v_pu, f_hz
+        await site.device.apply(ENTER_SERVICE)
+        site.run(60)
+        assert site.plant.fleet.state.service.in_service[0] == enters
+
+
+async def test_a_ramp_rate_bounds_how_fast_a_set_point_is_reached():
+    async with Site() as site:
+        await site.device.apply(Setpoints.of({"grad_w_pct_per_s": Decimal(2), "fixed_w_pct": Decimal(40)}))
+        assert (await site.settled(10))[0] == pytest.approx(0.8 * WATTS, abs=0.021 * WATTS)
+        assert (await site.settled(30))[0] == pytest.approx(0.4 * WATTS)
+
+
 @pytest.mark.parametrize(
     ("function", "v_pu", "f_hz", "after"),
     [
