@@ -66,6 +66,7 @@ REPORTED = ("w", "var", "hz", "v_an", "v_bn", "v_cn", "v_ln", "v_ll")
 """What is mirrored of what is measured. Source: CSIP 2.1 G23, table 2."""
 
 _STATUS = ("inverter_status", "operational_mode", "connect_status", "local_control_mode")
+_AVAILABILITY = ("stat_w_avail", "stat_var_avail")
 
 
 class Server(Protocol):
@@ -283,6 +284,7 @@ class Follower:
         if given_up:
             log.warning("readings_given_up", lfdi=self._me.lfdi, count=given_up)
         status: dict[str, Decimal | int] = {point: value for point, _, value, _ in values if point in _STATUS}
+        status |= {point: Decimal(value).scaleb(power) for point, _, value, power in values if point in _AVAILABILITY}
         # Several alarms of a device may stand for one bit.
         status["alarm_status"] = reduce(or_, (_alarm_bit(alarm.point) for alarm in alarms), 0)
         for reporter in self._reporters.values():

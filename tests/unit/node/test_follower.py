@@ -395,6 +395,12 @@ def test_status_and_alarms_are_described(scene):
     assert described["alarm_status"] == POINTS["alarm_over_voltage"].alarm.value
 
 
+def test_what_a_device_could_do_is_described_in_its_unit(scene):
+    scene.south.values = [("w", 0, 70, 2), ("stat_w_avail", 0, 85, 2)]
+    scene.run(until_s=400)
+    assert scene.north.described[-1]["stat_w_avail"] == 8500
+
+
 def test_nothing_is_described_before_the_device_is_known(scene):
     scene.world.fail("discover", *[LinkError("away")] * 100)
     scene.run(until_s=1000)

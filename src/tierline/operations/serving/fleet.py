@@ -200,18 +200,32 @@ class Fleet:
             if self._facts is not None and (found := self._described(group_id)) != self._facts:
                 self._facts = found
                 raise LinkError("the fleet has changed: its members, what they are rated for, or what is granted")
-            relation = Relation.GRANTED if functions_granted(self._rules.grants, now) else Relation.NONE
-            told = {
-                point: figure
-                for point, figure in figures.items()
-                if figure.total is not None
-                and may_see_sum(POINTS[point].label, relation, members=figure.measured, min_cell=self._rules.min_cell)
-            }
-            self._quality = {point: quality(figure) for point, figure in told.items()}
-            return [(point, 0, round(figure.total or 0.0), 0) for point, figure in told.items()], []
+            return self._told(figures, members, now), []
 
     async def close(self) -> None:
         """Leave the members as they are: what they were told has an end."""
+
+    def _told(
+        self, figures: Mapping[PointName, Figure], members: Mapping[DerId, Member], now: datetime
+    ) -> list[tuple[str, int, int, int]]:
+        """Give what may be told above: sums over enough members, each with its quality kept for `quality_of`."""
+        relation = Relation.GRANTED if functions_granted(self._rules.grants, now) else Relation.NONE
+
+        def may_tell(point: PointName, count: int) -> bool:
+            return may_see_sum(POINTS[point].label, relation, members=count, min_cell=self._rules.min_cell)
+
+        told = {
+            point: figure.total
+            for point, figure in figures.items()
+            if figure.total is not None and may_tell(point, figure.measured)
+        }
+        self._quality = {point: quality(figures[point]) for point in told}
+        known = [member for member in members.values() if member.measured_w is not None]
+        available = [member.available_w for member in known if member.available_w is not None]
+        # What a part of those that are heard could do says nothing of the fleet.
+        if available and len(available) == len(known) and may_tell("stat_w_avail", len(available)):
+            told["stat_w_avail"] = float(sum(available, _ZERO))
+        return [(point, 0, round(total), 0) for point, total in told.items()]
 
     # --- who and what -----------------------------------------------------------------------------------------------
 

@@ -538,6 +538,15 @@ async def test_a_sum_of_all_is_valid(fleet, measure, serving, operator):
     assert fleet.quality_of("w") == Quality.VALID | Quality.DERIVED
 
 
+async def test_what_could_be_generated_is_told_when_all_that_are_heard_say_it(fleet, measure, describe):
+    for number in (1, 2):
+        await measure(f"pv-{number}", "w", 1000)
+    await describe("pv-1", DerInfoKind.AVAILABILITY, stat_w_avail=4000)
+    assert "stat_w_avail" not in {point for point, *_ in (await fleet.measure())[0]}
+    await describe("pv-2", DerInfoKind.AVAILABILITY, stat_w_avail=5000)
+    assert ("stat_w_avail", 0, 9000, 0) in (await fleet.measure())[0]
+
+
 async def test_a_sum_of_few_is_in_question(make_fleet, measure):
     fleet = make_fleet(min_cell=1)
     await measure("pv-1", "w", 1000)
@@ -610,6 +619,20 @@ async def test_a_full_disk_changes_nothing_and_is_tried_again(fleet, order, serv
     assert shown("pv-1") == {"max_lim_w_pct": 60}
     serving.store = store
     assert (await order(fleet, mrid=OTHER, max_lim_w_pct=Decimal(40))).writes == 1
+
+
+async def test_what_could_not_be_written_is_held_against_the_governor_when_it_is_tried_again(
+    fleet, order, serving, full_disk
+):
+    serving.budget = (Cap(name="hour", window=timedelta(hours=1), power_w=Decimal(60_000)),)
+    store = serving.store
+    full_disk()
+    with pytest.raises(LinkError):
+        await order(fleet, target_w=Decimal(50_000))
+    assert serving.granted == []
+    serving.store = store
+    await order(fleet, target_w=Decimal(50_000))
+    assert [past.power_w for past in serving.granted] == [50_000]
 
 
 async def test_closing_leaves_the_members_as_they_are(fleet, order, shown):
