@@ -204,6 +204,7 @@ TESTED_ELSEWHERE = {
     "protocols/sep2/refusals.py": "unit/protocols/sep2/test_inbox.py",
     "protocols/sep2/resources/": "unit/protocols/sep2/test_resources.py",
     "protocols/sep2/transport/": "e2e/test_tls.py",  # needs sockets
+    "protocols/sep2/wishes.py": "unit/protocols/sep2/test_inbox.py",
     "protocols/sep2/views/": "unit/protocols/sep2/test_views.py",  # seen in what the server answers
     "protocols/sunspec/orders.py": "unit/protocols/sunspec/test_south.py",
     "scenario/": "e2e/test_demo.py",  # needs processes

@@ -7,26 +7,25 @@ LFDI in it says. An LFDI that the peer does not stand for is refused, whether or
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
-from tierline.model.errors import Forbidden, PeerError, Unsupported
-from tierline.model.identity import DerId, sfdi_of
+from tierline.model.errors import Forbidden, PeerError
+from tierline.model.identity import sfdi_of
 from tierline.model.programs import ResponseStatus
 from tierline.operations.serving import enrolment, telemetry
 from tierline.operations.serving.access import stands_for
-from tierline.operations.serving.subscriptions import Wish
-from tierline.protocols.sep2.hrefs import Href, PageQuery, Place, parse_path
+from tierline.protocols.sep2.hrefs import Href, Place
 from tierline.protocols.sep2.mapping.times import read_time
 from tierline.protocols.sep2.mirrors import Mirrors
-from tierline.protocols.sep2.notifier import is_subscribable
-from tierline.protocols.sep2.refusals import ConditionUnsupported, Malformed, parsed
+from tierline.protocols.sep2.refusals import Malformed, parsed
 from tierline.protocols.sep2.resources import exchange, metering
 from tierline.protocols.sep2.resources.devices import DeviceInformation, EndDevice
 from tierline.protocols.sep2.resources.rows import Value
 from tierline.protocols.sep2.transport import Response
 from tierline.protocols.sep2.views import INFO_TYPES, RESPONSES, info_kind, response_id
+from tierline.protocols.sep2.wishes import Wishes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,25 +33,15 @@ if TYPE_CHECKING:
 
     from tierline.model.identity import Lfdi
     from tierline.model.parties import Principal
-    from tierline.model.records import DerInfoKind, EndDeviceRecord, MirrorUsagePointRecord, SubscriptionRecord
+    from tierline.model.records import DerInfoKind, EndDeviceRecord, MirrorUsagePointRecord
     from tierline.operations.serving.state import Serving
     from tierline.protocols.sep2.transport import Request
     from tierline.protocols.sep2.views import Views
+    from tierline.protocols.sep2.wishes import Subscribing
 
 log = structlog.get_logger(__name__)
 
 _MISSING = Response(status=404)
-_ONE_ITEM = PageQuery()
-
-
-class Subscribing(Protocol):
-    """Keeps what peers want to be told of; `operations.serving.subscriptions.Subscriptions` is the one."""
-
-    async def subscribe(self, principal: Principal, der: DerId, wish: Wish) -> SubscriptionRecord:
-        """Keep a wish; the same again renews it."""
-
-    async def cancel(self, principal: Principal, subscription_id: str) -> None:
-        """End a subscription."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +68,7 @@ class Inbox:
 
     def __init__(self, serving: Serving, views: Views, subscriptions: Subscribing | None) -> None:
         self._serving = serving
-        self._views = views
-        self._subscriptions = subscriptions
+        wishes = Wishes(serving, views, subscriptions)
         self._mirrors = Mirrors(serving)
         self._takes: dict[tuple[Place, str], Callable[[Sent], Awaitable[Response]]] = {
             (Place.END_DEVICE_LIST, "POST"): self._enrol,
@@ -90,9 +78,9 @@ class Inbox:
             (Place.MIRROR_USAGE_POINT, "PUT"): self._put_mirror,
             (Place.MIRROR_USAGE_POINT, "POST"): self._post_readings,
             (Place.MIRROR_USAGE_POINT, "DELETE"): self._drop_mirror,
-            (Place.SUBSCRIPTION_LIST, "POST"): self._subscribe,
-            (Place.SUBSCRIPTION, "PUT"): self._renew,
-            (Place.SUBSCRIPTION, "DELETE"): self._cancel,
+            (Place.SUBSCRIPTION_LIST, "POST"): wishes.subscribe,
+            (Place.SUBSCRIPTION, "PUT"): wishes.renew,
+            (Place.SUBSCRIPTION, "DELETE"): wishes.cancel,
         }
 
     async def take(self, sent: Sent) -> Response:
@@ -214,56 +202,6 @@ class Inbox:
         if mirror is None or not stands_for(sent.principal, self._serving, self._serving.devices[mirror.der_id]):
             return None
         return mirror
-
-    # --- subscriptions ----------------------------------------------------------------------------------------------
-
-    async def _subscribe(self, sent: Sent) -> Response:
-        if not sent.is_own:
-            raise Forbidden("subscriptions stand under the EndDevice of whoever is told")
-        return await self._wish(sent, parsed(sent.request.body, exchange.Subscription))
-
-    async def _renew(self, sent: Sent) -> Response:
-        known = self._own_subscription(sent)
-        if known is None:
-            return _MISSING
-        wanted = parsed(sent.request.body, exchange.Subscription)
-        if (wanted.subscribed_resource, wanted.notification_uri) != (known.resource, known.notification_uri):
-            raise PeerError("another resource or listener needs another subscription", path="Subscription")
-        return await self._wish(sent, wanted)
-
-    async def _wish(self, sent: Sent, wanted: exchange.Subscription) -> Response:
-        if self._subscriptions is None:
-            raise Unsupported("this node tells nobody of changes")
-        if wanted.condition is not None:
-            raise ConditionUnsupported("conditions are not supported; subscribe to the resource as a whole")
-        href = parse_path(wanted.subscribed_resource)
-        if href is None or self._views.body(href, _ONE_ITEM, sent.peer, sent.now) is None:
-            return _MISSING
-        if not is_subscribable(href.place):
-            raise PeerError(f"{href} has no changes to be told of", path="Subscription/subscribedResource")
-        wish = Wish(
-            resource=wanted.subscribed_resource,
-            notification_uri=wanted.notification_uri,
-            encoding=wanted.encoding,
-            level=wanted.level,
-            limit=wanted.limit,
-        )
-        record = await self._subscriptions.subscribe(sent.principal, sent.peer.der_id, wish)
-        at = Href(place=Place.SUBSCRIPTION, der=record.der_id, subscription=record.subscription_id)
-        is_renewed = record.created_at < record.renewed_at
-        return Response(status=204 if is_renewed else 201, location=str(at))
-
-    async def _cancel(self, sent: Sent) -> Response:
-        known = self._own_subscription(sent)
-        if known is None or self._subscriptions is None:
-            return _MISSING
-        await self._subscriptions.cancel(sent.principal, known.subscription_id)
-        return Response(status=204)
-
-    def _own_subscription(self, sent: Sent) -> SubscriptionRecord | None:
-        if not sent.is_own:
-            return None
-        return self._serving.subscriptions_of.get(sent.peer.der_id, {}).get(sent.href.subscription or "")
 
     # --- whose it is ------------------------------------------------------------------------------------------------
 

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from tierline.model.records import EndDeviceRecord
     from tierline.operations.serving.state import Serving
     from tierline.protocols.sep2.hrefs import Href
-    from tierline.protocols.sep2.inbox import Subscribing
     from tierline.protocols.sep2.transport import Request
     from tierline.protocols.sep2.views import Views
+    from tierline.protocols.sep2.wishes import Subscribing
 
 log = structlog.get_logger(__name__)
 
