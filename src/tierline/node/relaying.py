@@ -184,6 +184,11 @@ class Relaying:
             await within(self._clock, wake_at, server.woken.wait())
 
     async def _walk(self, link: _Link) -> None:
+        # One after the other: what was seen last must be what is mirrored last.
+        async with link.walking:
+            await self._walk_alone(link)
+
+    async def _walk_alone(self, link: _Link) -> None:
         try:
             seen = await link.server.link.walk()
         except Forbidden:
@@ -240,13 +245,28 @@ class Relaying:
                 continue
             async with asyncio.TaskGroup() as group:
                 posts = [group.create_task(_post(link.server.link, record)) for record in records]
-            failures = {record.der_id: post.result() for record, post in zip(records, posts, strict=True)}
-            delivered = [record for record in records if failures[record.der_id] is None]
+            outcomes = list(zip(records, (post.result() for post in posts), strict=True))
+            delivered = [record for record, error in outcomes if error is None]
             if delivered:
                 await self._outbox.all_done(delivered, self._clock.now())
-            for failure in failures.values():
-                if failure is not None:
-                    raise failure
+            for _, error in outcomes:
+                if isinstance(error, LinkError):
+                    raise error
+            await self._strike_out(link, [(record, error) for record, error in outcomes if error is not None])
+
+    async def _strike_out(
+        self, link: _Link, refused: Sequence[tuple[OutboxRecord, LinkError | PeerError | Forbidden]]
+    ) -> None:
+        """Give up what was refused for good; a server that does not know this node at all refuses nothing for good.
+
+        Raises: LinkError, PeerError, Forbidden when that cannot be found out, or it does not: then all of it waits.
+        """
+        if any(isinstance(error, Forbidden) for _, error in refused):
+            await self._walk(link)
+        for record, error in refused:
+            log.warning("response_refused", mrid=record.mrid, status=record.status, lfdi=record.lfdi, why=str(error))
+        if refused:
+            await self._outbox.all_done([record for record, _ in refused], self._clock.now())
 
     async def _informing(self, link: _Link) -> None:
         """Hand on what members say of themselves: when it changed, and again later what was not taken."""
@@ -311,14 +331,12 @@ class Relaying:
             await self._clock.sleep(link.server.post_s)
 
 
-async def _post(link: FleetNorthbound, record: OutboxRecord) -> LinkError | None:
-    """Post one Response; gives why it is to be posted again, if it is."""
+async def _post(link: FleetNorthbound, record: OutboxRecord) -> LinkError | PeerError | Forbidden | None:
+    """Post one Response; gives what was against it."""
     try:
         await link.respond(as_response(record))
-    except LinkError as error:
+    except (LinkError, PeerError, Forbidden) as error:
         return error
-    except (PeerError, Forbidden) as error:
-        log.warning("response_refused", mrid=record.mrid, status=record.status, lfdi=record.lfdi, why=str(error))
     return None
 
 
@@ -330,6 +348,7 @@ class _Link:
         self.principal = channel.principal
         self.relayed = channel.relayed
         self.server = channel.server
+        self.walking = asyncio.Lock()
         self.walked = asyncio.Event()
         self.to_post = asyncio.Event()
         self.to_inform = asyncio.Event()

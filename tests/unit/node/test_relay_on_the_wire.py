@@ -25,18 +25,24 @@ from tierline.model.records import (
 from tierline.model.topology import Group, Membership, Tier
 from tierline.node.compose import Pace
 from tierline.node.follower import Follower, Self
+from tierline.node.notifying import Notifying
 from tierline.node.relay_links import FleetLink
 from tierline.node.relaying import RelayChannel, Relaying
 from tierline.node.shared_channel import SharedChannel
 from tierline.operations.relay.relayed import Relayed
 from tierline.operations.serving import dispatch, registry, topology
 from tierline.operations.serving import programs as own_programs
+from tierline.operations.serving.destinations import Destinations
+from tierline.operations.serving.notices import Outbox
 from tierline.operations.serving.state import Serving
+from tierline.operations.serving.subscriptions import Subscriptions
 from tierline.ports import DeviceFacts, ReadBack
 from tierline.protocols.sep2.fleet_north import Sep2FleetNorth
 from tierline.protocols.sep2.follow.walk import Entry
+from tierline.protocols.sep2.listener import NoticeListener
 from tierline.protocols.sep2.mapping.carry import why_not
 from tierline.protocols.sep2.north import Sep2North
+from tierline.protocols.sep2.notifier import Locator, Notifier
 from tierline.protocols.sep2.server import Sep2Server
 from tierline.protocols.sep2.transport import HttpResponse, Peer, Request
 from tierline.protocols.sep2.views import Rates, Views
@@ -83,11 +89,37 @@ class Wire:
         pass
 
 
+HOSTS = [f"192.0.2.{number}" for number in range(10, 20)]
+
+
+class Line:
+    """A line from a level to a listener."""
+
+    def __init__(self, level, destination):
+        self.level, self.destination = level, destination
+
+    async def post(self, path, body):
+        listener = self.level.world.listeners[self.destination.host]
+        request = Request(
+            method="POST",
+            path=path,
+            query="",
+            headers={"content-type": "application/sep+xml"},
+            body=body,
+            peer=Peer(lfdi=self.level.lfdi, fingerprint="", address="192.0.2.1"),
+        )
+        return listener.handle(request, self.level.world.clock.now()).status
+
+    async def aclose(self):
+        pass
+
+
 class World:
     def __init__(self):
         self.loop = VirtualLoop()
         self.clock = VirtualClock(self.loop)
         self.tasks = []
+        self.listeners = {}
 
     def do(self, work):
         return self.loop.run_until_complete(work)
@@ -112,7 +144,7 @@ class World:
 class Level:
     """A node that serves IEEE 2030.5, and relays what the level above shows."""
 
-    def __init__(self, world, name, above=None, enrol="offer", store=None, life=0, **more):
+    def __init__(self, world, name, above=None, enrol="offer", store=None, life=0, poll_s=60, tells=False, **more):
         self.world, self.name, self.enrol = world, name, enrol
         self.lfdi = Lfdi(hashlib.sha256(name.encode()).hexdigest()[:40].upper())
         self.serving = Serving(
@@ -125,17 +157,51 @@ class Level:
             **more,
         )
         self.serving.load()
-        self.server = Sep2Server(self.serving, Views(self.serving, Rates(poll_s=60, post_s=60)))
-        self.above = above
+        views = Views(self.serving, Rates(poll_s=poll_s, post_s=60))
+        subscriptions = self._telling(views) if tells else None
+        self.server = Sep2Server(self.serving, views, subscriptions)
+        self.above, self.tells = above, tells
         if above is not None:
             if self.lfdi not in above.serving.identities:
                 world.do(above.register(self.lfdi, aggregates=PartyId(name)))
             self._relay(above)
 
+    def _telling(self, views):
+        """Tell subscribers of changes, over lines that lead to the listeners of this world."""
+
+        async def resolve(host):
+            return [host]
+
+        destinations = Destinations(frozenset((host, 8444) for host in HOSTS), resolve)
+        subscriptions = Subscriptions(self.serving, destinations, Locator(self.serving))
+        who = Principal(party=PartyId(self.name), role=Role.SELF, name=self.name)
+        task = Notifying(
+            subscriptions=subscriptions,
+            outbox=Outbox(who, self.serving, subscriptions),
+            destinations=destinations,
+            notifier=Notifier(views.resource),
+            dial=lambda destination, _address, _may_hear: Line(self, destination),
+            clock=self.world.clock,
+        )
+        self.world.run(task.run())
+        return subscriptions
+
     def _relay(self, above):
         self.wire = Wire(above, self.lfdi)
         entry = self.entry(self.lfdi, above)
-        link = Sep2FleetNorth(courier=self.wire, entry=entry, clock=self.world.clock, store=self.serving.store, pen=PEN)
+        host, woken, links, uri = HOSTS[len(self.world.listeners)], asyncio.Event(), [], None
+        if above.tells:
+            listener = self.world.listeners[host] = NoticeListener(f"https://{host}:8444", host)
+            uri = listener.register(entry.channel, above.lfdi, lambda notice: (links[0].hear(notice), woken.set()))
+        link = Sep2FleetNorth(
+            courier=self.wire,
+            entry=entry,
+            clock=self.world.clock,
+            store=self.serving.store,
+            pen=PEN,
+            notification_uri=uri,
+        )
+        links.append(link)
         self.relayed = Relayed.load(self.serving.store, entry.channel, self.enrol)
         self.relaying = Relaying(
             serving=self.serving,
@@ -143,7 +209,7 @@ class Level:
                 RelayChannel(
                     principal=Principal(party=PartyId(above.name), role=Role.UPSTREAM, name=above.name),
                     relayed=self.relayed,
-                    server=FleetLink(link=link, poll_override_s=None, woken=asyncio.Event()),
+                    server=FleetLink(link=link, poll_override_s=None, woken=woken),
                 )
             ],
             clock=self.world.clock,
@@ -182,6 +248,10 @@ class Level:
             )
             put.append(MembershipRecord(party=party, membership=membership, cause="operator"))
         await self.serving.commit(put)
+
+    async def let_go(self, group, lfdi):
+        move = topology.Move(der_id=self.der(lfdi), leaves=(group,), joins=())
+        await self.serving.commit(topology.membership_records(self.serving, [move], "operator"))
 
     async def order(self, group, setpoints, *, start_s=600, duration_s=900, **more):
         order = dispatch.Order(
@@ -440,3 +510,31 @@ def test_a_der_that_is_fed_another_way_goes_on_with_the_event_at_another_substat
         if record.reading.der_id == utility.der(LEAVES[0])
     ]
     assert len(readings) == len(set(readings)) > 40
+
+
+def test_notices_run_down_through_relays_in_seconds(world):
+    levels = [Level(world, "utility", tells=True, poll_s=900)]
+    for name in ("region", "aggregator", "facility"):
+        levels.append(Level(world, name, levels[-1], tells=True, poll_s=900))
+    utility, lowest = levels[0], levels[-1]
+    world.do(lowest.register(*LEAVES))
+    world.wait(1000)
+    world.do(utility.group("g", LEAVES[:2]))
+    world.wait(30)
+    program = utility.shown(LEAVES[0])[0].mrid
+    assert [one.mrid for one in lowest.shown(LEAVES[0])] == [program]
+    world.wait(1000)  # until the new program is subscribed to
+    control = world.do(utility.order("g", {"max_lim_w_pct": Decimal(30)}))
+    world.do(own_programs.set_default(OPERATOR, utility.serving, "g", Setpoints.of({"max_lim_w_pct": Decimal(90)})))
+    world.wait(30)
+    assert lowest.shown(LEAVES[0]) == utility.shown(LEAVES[0])
+    assert lowest.shown(LEAVES[0])[0].default is not None
+    assert lowest.shown(LEAVES[0])[0].controls[0].mrid == control.mrid
+    world.do(dispatch.cancel_control(OPERATOR, utility.serving, control.mrid))
+    world.do(utility.let_go("g", LEAVES[1]))
+    world.wait(30)
+    assert lowest.shown(LEAVES[0])[0].controls[0].status is EventStatus.CANCELLED
+    assert lowest.shown(LEAVES[1]) == []
+    world.do(utility.let_go("g", LEAVES[0]))
+    world.wait(30)
+    assert [level.shown(LEAVES[0]) for level in levels] == [[]] * 4

@@ -261,6 +261,19 @@ def test_a_response_that_is_refused_for_good_is_struck_out_and_the_next_goes_on(
     assert utility.answers(control.mrid) == [2]
 
 
+def test_a_server_that_does_not_know_us_for_a_while_refuses_nothing_for_good(world, utility, substation):
+    control = world.do(utility.order(world.do(utility.group())))
+    world.wait(70)
+    substation.above.refuses |= {"respond": Forbidden("who are you"), "walk": Forbidden("who are you")}
+    for lfdi in LFDIS:
+        world.do(substation.respond(control.mrid, 1, lfdi))
+    world.wait(600)
+    assert substation.relaying.waiting_responses() == 3
+    substation.above.refuses.clear()
+    world.wait(120)
+    assert utility.answers(control.mrid) == [1, 1, 1]
+
+
 def test_after_a_crash_what_waited_is_delivered_once(world, utility, substation):
     control = world.do(utility.order(world.do(utility.group())))
     world.wait(70)
