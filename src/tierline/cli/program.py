@@ -1,5 +1,7 @@
 """`tierline program` and `tierline curve`: what is offered to DERs."""
 
+from typing import Annotated
+
 import typer
 
 from tierline.cli import wording
@@ -10,9 +12,13 @@ curve_app = typer.Typer(name="curve", help="Curves that controls and defaults us
 
 
 @operator_command(app, "list")
-def list_programs(session: Session) -> None:
+def list_programs(
+    session: Session,
+    *,
+    of_fleets: Annotated[bool, typer.Option("--of-fleets", help="Those of single DERs of a fleet as well.")] = False,
+) -> None:
     """List programs, the strongest first."""
-    found = session.client.programs()
+    found = session.client.programs(of_fleets=of_fleets)
     rows = [
         (one["mrid"], one["group"], one["primacy"], one["controls"], wording.setpoints(dict(one["default"])) or "-")
         for one in found["programs"]

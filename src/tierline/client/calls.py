@@ -127,9 +127,9 @@ def remove_members(group: str, devices: Sequence[str], *, reason: str = "") -> C
     return Call("POST", f"/groups/{_segment(group)}/members/remove", body=body)
 
 
-def programs() -> Call[answers.Programs]:
-    """List all programs, the strongest first."""
-    return Call("GET", "/programs")
+def programs(*, of_fleets: bool = False) -> Call[answers.Programs]:
+    """List all programs, the strongest first; those of single DERs of a fleet only when asked for."""
+    return Call("GET", "/programs", _given(of_fleets=1 if of_fleets else None))
 
 
 def curves() -> Call[answers.Curves]:

@@ -64,3 +64,5 @@ async def test_groups_of_single_ders_of_a_fleet_are_listed_when_asked_for(api, s
     assert all(group["parent"] != "two feeders" or group["tier"] != "non_topology" for group in listed)
     more = (await api.get("/groups", params={"of_fleets": True})).json()["groups"]
     assert len(more) == len(listed) + 1
+    programs = (await api.get("/programs")).json()["programs"]
+    assert len((await api.get("/programs", params={"of_fleets": True})).json()["programs"]) == len(programs) + 1

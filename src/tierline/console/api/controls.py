@@ -14,6 +14,7 @@ from tierline.engine.access import Verb
 from tierline.model.errors import ConfigError
 from tierline.operations.serving import dispatch, history
 from tierline.operations.serving.access import require
+from tierline.operations.serving.groups import is_of_one
 from tierline.operations.serving.preview import preview_control
 from tierline.operations.serving.programs import set_default
 from tierline.operations.serving.state import Serving
@@ -88,10 +89,14 @@ def program_routes(serving: Serving) -> APIRouter:
     shows = Shows(serving)
 
     @routes.get("/programs")
-    async def list_programs(principal: Reader) -> models.Programs:
-        """List all programs, the strongest first."""
+    async def list_programs(principal: Reader, *, of_fleets: bool = False) -> models.Programs:
+        """List all programs, the strongest first; those of single DERs of a fleet only when asked for."""
         require(principal, Verb.READ, "programs")
-        found = [shows.program(served) for served in serving.programs.values()]
+        found = [
+            shows.program(served)
+            for served in serving.programs.values()
+            if of_fleets or not is_of_one(serving, served.record.group_id)
+        ]
         return models.Programs(programs=sorted(found, key=lambda program: (program.primacy, program.group)))
 
     @routes.get("/curves")
