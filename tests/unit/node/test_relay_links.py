@@ -101,3 +101,26 @@ def test_who_does_not_subscribe_is_not_heard(composed):
 def test_several_servers_of_one_relayed_channel_are_refused(composed):
     with pytest.raises(ConfigError, match="a relay has one server per channel"):
         composed(SERVES + RELAYS + RELAYS)
+
+
+OBEYS = """
+[[north]]
+protocol = "sep2"
+channel = "market"
+party = "market"
+rank = 1
+server = "https://127.0.0.1:1/dcap"
+[fleet]
+group = "all"
+[[grant]]
+party = "market"
+functions = ["target_w"]
+power_w = 1e6
+until = 2027-01-01T00:00:00Z
+"""
+
+
+def test_a_node_may_relay_for_one_and_obey_another(composed):
+    node = composed(SERVES + RELAYS + OBEYS)
+    assert node.relaying.unwalked() == ["up"]
+    assert list(node.follower._servers) == ["market"]
