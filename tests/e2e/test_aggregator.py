@@ -31,7 +31,9 @@ from tierline.protocols.sep2.resources import (
 )
 from tierline.protocols.sep2.resources.objects import DateTimeInterval
 from tierline.protocols.sep2.transport import HttpClient
-from tierline.security.keys import load_certificates
+from tierline.security.hardware_name import HardwareName
+from tierline.security.keys import load_certificates, write_credential
+from tierline.security.pki import make_aggregator
 from tierline.security.tls import client_context
 from tierline.security.trust import ChainTrust, MemoryVerdicts
 
@@ -93,11 +95,17 @@ class World:
         return self.peers[-1]
 
     async def register(self, name, **more):
-        """Give a new certificate an EndDevice."""
-        (device,) = await registry.register(
-            OPERATOR, self.state, [registry.NewDevice(lfdi=self.spine.device(name), pin=111115, **more)]
-        )
+        """Give a new certificate an EndDevice; one that stands for others has the policy of a service provider."""
+        lfdi = self.aggregator(name) if "aggregates" in more else self.spine.device(name)
+        new = registry.NewDevice(lfdi=lfdi, pin=111115, **more)
+        (device,) = await registry.register(OPERATOR, self.state, [new])
         return device
+
+    def aggregator(self, name):
+        hardware = HardwareName(type_oid=_SPINE["HARDWARE"], serial=name.encode())
+        credential = make_aggregator(self.spine.mica, hardware, _SPINE["BORN"])
+        write_credential(self.spine.folder, name, credential)
+        return credential.lfdi
 
     async def control(self, group):
         order = dispatch.Order(
