@@ -496,7 +496,8 @@ def csip_page() -> str:
         why = [reason] if reason else []
         if not reason:
             wanted = {"der": der, "agg": aggregator}
-            why = [catalogue["NOT_YET"][side] for side, must in wanted.items() if must == "M" and not by_side[side]]
+            open_ = [side for side, must in wanted.items() if must == "M" and not by_side[side]]
+            why = [catalogue["ONE_SIDE"].get((row, side), catalogue["NOT_YET"][side]) for side in open_]
             why = why or ([] if found else [catalogue["NOT_YET"]["der"]])
         if why:
             missing.append((row, about, "; ".join(why)))

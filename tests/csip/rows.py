@@ -86,8 +86,16 @@ ROWS = (
     ("MAINT-005", "primacies are exchanged", "-", "M", ""),
 )
 
-NOT_YET = {
-    "der": "no test yet",
-    "agg": "no test yet: the aggregator's client is being built",
+_MATRIX = {f"BASIC-{number:03d}": f"AGG-{number - 14:03d}" for number in range(16, 27)}
+
+ONE_SIDE = {(row, "agg"): f"for an aggregator it is {other}" for row, other in _MATRIX.items()} | {
+    ("CORE-003", "agg"): "for an aggregator that only polls: not held, it may leave out every other poll",
+    (
+        "CORE-005",
+        "agg",
+    ): "for an aggregator: it keeps its clock with its server's and tells when it does not, as it passes times on",
 }
-"""Why a mandatory side of a row has no test, where the row itself names no reason."""
+"""Why a mandatory side of a row has no test of its own."""
+
+NOT_YET = {"der": "no test yet", "agg": "for an aggregator: no test yet"}
+"""The same, where there is no reason."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
-from bench.der import NAME, Der, HeldDevice
+from bench.der import NAME, OPERATOR, Der, HeldDevice
 from bench.documents import Device
 from bench.scripted_client import context_of as caller_of
 from bench.scripted_server import context_of
+from tierline.model.identity import PartyId
 from tierline.node.compose import compose, prepare
 from tierline.node.config import parse_config
+from tierline.operations.serving import registry
 from tierline.security.keys import write_credential
 from tierline.security.pki import make_server
 
@@ -39,15 +42,15 @@ class Leaf:
 class Aggregator(Der):
     """Everything of one row: head-end, aggregator, and DERs below it."""
 
-    def __init__(self, folder, leaves=("eda1", "eda2"), speed=60.0):
-        super().__init__(folder, speed)
+    def __init__(self, folder, clock, leaves=("eda1", "eda2")):
+        super().__init__(folder, clock)
         credential = make_server(self.spine.mica, NAME, BORN, ip_addresses=["127.0.0.1"])
         write_credential(folder, "agg", credential)
         self.lfdi = credential.lfdi
         self.leaves = {name: Leaf(name, self.spine.device(name), self.now) for name in leaves}
         self.listener_port = free_port()
-        self.stack = AsyncExitStack()
-        self.tasks = []
+        self.operator = replace(OPERATOR, party=PartyId("aggregator"))
+        self.on_open = None
 
     def context(self, credential=None):
         credential = credential or make_server(self.spine.mica, NAME, BORN, ip_addresses=["127.0.0.1"])
@@ -84,10 +87,12 @@ class Aggregator(Der):
             server.devices = [Device(self.lfdi, stands_for_others=True)]
             server.devices += [Device(leaf.lfdi) for leaf in self.leaves.values()]
             server.caller = caller_of(*self.head_end_files)
+            if self.on_open is not None:
+                self.on_open(server)
             yield server
 
     @asynccontextmanager
-    async def aggregating(self, *, leaves=True, **more):
+    async def aggregating(self, *, leaves=True, walked=True, **more):
         """Run the aggregator at the head-end, and its gateways below it."""
         node = self.agg = self.compose_aggregator(self.server.port, **more)
         await prepare(node)
@@ -101,7 +106,8 @@ class Aggregator(Der):
                 asyncio.ensure_future(node.serving.telling.task.run()),
             ]
             try:
-                await self.until(lambda: not node.relaying.unwalked())
+                if walked:
+                    await self.until(lambda: not node.relaying.unwalked())
                 if leaves:
                     running += [asyncio.ensure_future(self.gateway(leaf).run()) for leaf in self.leaves.values()]
                 yield node
@@ -109,6 +115,20 @@ class Aggregator(Der):
                 for task in running:
                     task.cancel()
                 await asyncio.gather(*running, return_exceptions=True)
+
+    async def register_leaves(self):
+        """Register all DERs at the aggregator, as its operator does."""
+        new = [registry.NewDevice(lfdi=leaf.lfdi, pin=111115) for leaf in self.leaves.values()]
+        await registry.register(self.operator, self.agg.serving.state, new)
+
+    async def take_out(self, name):
+        """Shut one DER out, as the aggregator's operator does."""
+        await registry.enable(self.operator, self.agg.serving.state, self.leaves[name].lfdi, enabled=False)
+
+    @staticmethod
+    def anonymous():
+        """Give the context of a caller that has no certificate."""
+        return caller_of()
 
     def gateway(self, leaf):
         follower = self.compose(self.port, name=leaf.name, party="aggregator")

@@ -22,8 +22,6 @@ from tierline.security.pki import make_server
 _SPINE = runpy.run_path(str(Path(__file__).parents[2] / "spine.py"))
 Spine, OPERATOR, BORN, HARDWARE = (_SPINE[name] for name in ("Spine", "OPERATOR", "BORN", "HARDWARE"))
 
-SPEED = 60.0
-"""Civil seconds in one of the wall's."""
 NAME = HardwareName(type_oid=HARDWARE, serial=b"scripted")
 FUNCTIONS = {
     "opModConnect": "connect",
@@ -37,6 +35,13 @@ FUNCTIONS = {
     "setGradW": "grad_w_pct_per_s",
 }
 RATING_W = Decimal(10_000)
+
+
+def spine_of(folder, clock):
+    """Make the certificates and the ground of all configurations; they tell the clock of the row."""
+    made = Spine(folder, speed=clock.speed, start=clock.t0)
+    made.clock = clock
+    return made
 
 
 class HeldDevice:
@@ -83,9 +88,9 @@ class HeldDevice:
 class Der:
     """Everything of one row: certificates, clock, head-end, device and gateway."""
 
-    def __init__(self, folder, speed=SPEED):
-        self.spine = Spine(folder, speed=speed, start=datetime(2026, 6, 18, 12, tzinfo=UTC))
-        self.clock = self.spine.clock
+    def __init__(self, folder, clock):
+        self.spine = spine_of(folder, clock)
+        self.clock = clock
         self.lfdi = self.spine.device("gw")
         self.device = HeldDevice(self.now)
         self.server = None

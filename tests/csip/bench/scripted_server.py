@@ -223,6 +223,8 @@ class ScriptedServer:
         answers = []
         for at, (resource, uri) in list(self.subscriptions.items()):
             if resource.partition("?")[0] == path:
+                if status == 1:
+                    del self.subscriptions[at]  # told of its end when it has ended
                 inner = element("subscribedResource", resource) + element("status", status)
                 notice = root("Notification", inner + element("subscriptionURI", at), "/ntfy").replace(
                     ' href="/ntfy"', ""
@@ -281,7 +283,8 @@ class ScriptedServer:
         return root("Time", inner + element("tzOffset", 0), path, pollRate=self.poll_s)
 
     def _devices(self, path, query):
-        items = [element("EndDevice", self._device(number), href=f"/e/{number}") for number in range(len(self.devices))]
+        there = [number for number in range(len(self.devices)) if self._is_there(number)]
+        items = [element("EndDevice", self._device(number), href=f"/e/{number}") for number in there]
         return self._list("EndDeviceList", path, query, items, pollRate=self.poll_s, subscribable=1)
 
     def _device(self, number):

@@ -6,14 +6,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from bench.der import OPERATOR, Spine
+from bench.der import OPERATOR, spine_of
 from bench.scripted_client import connected, context_of
 from tierline.model.control import Setpoints
 from tierline.node.compose import prepare
 from tierline.operations.serving import dispatch, programs, registry, topology
 from tierline.security.keys import write_credential
 
-SPEED = 60.0
 POINT = "pv_000"
 
 
@@ -25,9 +24,9 @@ def setpoints_of(values):
 class Served:
     """A utility with one DER, known out of band."""
 
-    def __init__(self, folder, speed=SPEED):
-        self.spine = Spine(folder, speed=speed, start=datetime(2026, 6, 18, 12, tzinfo=UTC))
-        self.clock = self.spine.clock
+    def __init__(self, folder, clock):
+        self.spine = spine_of(folder, clock)
+        self.clock = clock
         self.utility = self.spine.utility()
         self.state = self.utility.serving.state
         self.lfdi = self.spine.device("device")
