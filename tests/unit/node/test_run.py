@@ -66,6 +66,19 @@ async def test_a_console_is_added_where_an_operator_part_stands(folder):
     assert served == ["utility"]
 
 
+async def test_a_relay_tries_its_server_as_long_as_it_runs(folder):
+    north = '[[north]]\nprotocol = "sep2"\nchannel = "up"\nparty = "p"\nserver = "https://127.0.0.1:1/dcap"\nuse = "relay"\n'
+    (folder / "relay.toml").write_text((folder / "utility.toml").read_text() + north)
+    waiting = []
+
+    async def console(node):
+        waiting.append(node.relaying.unwalked())
+        await asyncio.Event().wait()
+
+    await stopped([folder / "relay.toml"], console)
+    assert waiting == [["up"]]
+
+
 async def test_an_address_that_is_taken_is_told_as_it_is(folder):
     blocker = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = blocker.sockets[0].getsockname()[1]
