@@ -47,7 +47,7 @@ def _written_set(evidence: Evidence, control: Control, members: list[Device], li
     tolerance = evidence.on_time_s
     count = 0
     for device in evidence.devices:
-        others = [other for other in limits.applying(device) if other is not control]
+        others = [other for other in limits.applying(device) if other.control is not control]
         found = False
         for state in limits.history[device.service_point]:
             if not control.start_t - tolerance <= state.t <= control.end_t + tolerance:
@@ -57,9 +57,7 @@ def _written_set(evidence: Evidence, control: Control, members: list[Device], li
             values = {pct for pct in values if pct < 100 - limits.resolution}
             for value in values:
                 theirs = [
-                    other.limit_pct
-                    for other in others
-                    if other.limit_pct is not None and other.start_t - tolerance <= state.t <= other.end_t + tolerance
+                    other.pct for other in others if other.since - tolerance <= state.t <= other.until + tolerance
                 ]
                 own = control.limit_pct is not None and limits.same(value, control.limit_pct)
                 explained = any(limits.same(value, pct) for pct in theirs)

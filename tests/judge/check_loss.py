@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from events import Limits, judge_responses, the_control
+from events import Limits, heard_t, judge_responses, the_control
 from evidence import Why
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _outages(evidence: Evidence, control: Control, members: list[Device], why: W
         why.add("no member was cut in mid-event")
     if not killed & processes:
         why.add("no gateway process of a member was killed (-9) and restarted in mid-event")
-    if "utility" not in killed:
+    if evidence.head.name not in killed:
         why.add("the utility was not killed (-9) and restarted in mid-event")
     return {"cut": len(cut), "killed": sorted(killed)}
 
@@ -77,7 +77,7 @@ def _silent(evidence: Evidence, outage: Outage, why: Why) -> None:
     def away(t: float) -> bool:
         return outage.t + evidence.on_time_s < t < outage.until - evidence.instant_s
 
-    if "utility" in outage.whom:
+    if evidence.head.name in outage.whom:
         heard = [item.t for item in evidence.responses] + [item.received_t for item in evidence.readings]
         if busy := sum(away(t) for t in heard):
             why.add(f"the utility received {busy} Responses and readings while it was killed")
@@ -107,55 +107,87 @@ def _cut_off(evidence: Evidence, why: Why) -> dict[str, Any]:
         for response in evidence.responses:
             if response.lfdi not in outage.whom:
                 continue
-            if outage.t + evidence.on_time_s < response.t < outage.until - evidence.instant_s:
+            if outage.t + evidence.on_time_s < heard_t(evidence, response) < outage.until - evidence.instant_s:
                 why.add("a Response of a cut gateway was received during the cut", response.lfdi)
             late += outage.t < response.created_t < outage.until <= response.t
     return {"responses_after_restore": late}
 
 
 def _readings(evidence: Evidence, why: Why) -> dict[str, Any]:
-    """Require the buffered readings of the cut gateways: all of them, once, in order, after the restoration."""
-    stored: dict[tuple[str, str], list[Reading]] = defaultdict(list)
-    for reading in evidence.readings:
-        stored[reading.lfdi, reading.point].append(reading)
-    buffered = 0
+    """Require the buffered readings of the cut gateways: all of them, once, in order, after the restoration, wherever they are kept."""
+    figures = {"buffered_readings": 0, "widest_gap_s": 0.0}
     intervals: list[float] = []
-    widest = 0.0
+    cut = {lfdi for outage in evidence.cuts for lfdi in outage.whom}
+    relayed: dict[tuple[str, str, float], float] = {}
+    kept: list[tuple[str, dict[str, dict[str, list[Reading]]]]] = []
+    for station in evidence.stations.values():
+        if not station.head:
+            stored = _of(station.readings, cut)
+            kept.append((f" at {station.name}", stored))
+            for points in stored.values():
+                for items in points.values():
+                    for item in items:
+                        relayed.setdefault((item.lfdi, item.point, item.t), item.received_t)
+    at_head = _of(evidence.readings, cut)
+    for lfdi in sorted(cut - at_head.keys()):
+        why.add("a cut gateway has no readings", lfdi)
+    kept.append(("", at_head))
     for outage in evidence.cuts:
-        for lfdi in sorted(outage.whom):
-            points = [point for owner, point in stored if owner == lfdi]
-            if not points:
-                why.add("a cut gateway has no readings", lfdi)
-            for point in points:
-                items = stored[lfdi, point]
-                who = f"{lfdi} {point}"
-                times = [item.t for item in items]
-                steps = [after - before for before, after in pairwise(times)]
-                if any(step <= 0 for step in steps):
-                    why.add("the stored readings are not in order, each once", who)
-                interval = median(step for step in steps if step > 0) if any(step > 0 for step in steps) else math.inf
-                intervals.append(interval)
-                within = [item for item in items if outage.t < item.t < outage.until]
-                buffered += len(within)
-                if not within:
-                    why.add("no reading was taken during the cut", who)
-                    continue
-                for item in items:
-                    if outage.t + evidence.on_time_s < item.received_t < outage.until - evidence.instant_s:
-                        why.add("a reading of a cut gateway was received during the cut", who)
-                around = sorted({*(item.t for item in within), *_neighbours(times, outage)})
-                gap = max(after - before for before, after in pairwise(around))
-                widest = max(widest, gap)
-                if gap > GAP_INTERVALS * interval + 1:
-                    why.add(
-                        f"readings taken during the cut are lost: a gap of more than {GAP_INTERVALS} read intervals",
-                        f"{who} ({gap:.0f} s)",
-                    )
+        for where, stored in kept:
+            for lfdi in sorted(outage.whom & stored.keys()):
+                for point, items in stored[lfdi].items():
+                    _buffered(evidence, outage, f"{lfdi} {point}{where}", items, relayed, intervals, figures, why)
     return {
-        "buffered_readings": buffered,
+        "buffered_readings": figures["buffered_readings"],
         "read_interval_s": round(median(intervals), 1) if intervals else None,
-        "widest_gap_s": round(widest, 1),
+        "widest_gap_s": round(figures["widest_gap_s"], 1),
     }
+
+
+def _of(readings: list[Reading], lfdis: set[str]) -> dict[str, dict[str, list[Reading]]]:
+    """Sort the readings of some devices by device and point."""
+    found: dict[str, dict[str, list[Reading]]] = defaultdict(lambda: defaultdict(list))
+    for reading in readings:
+        if reading.lfdi in lfdis:
+            found[reading.lfdi][reading.point].append(reading)
+    return found
+
+
+def _buffered(
+    evidence: Evidence,
+    outage: Outage,
+    who: str,
+    items: list[Reading],
+    relayed: dict[tuple[str, str, float], float],
+    intervals: list[float],
+    figures: dict[str, Any],
+    why: Why,
+) -> None:
+    """Judge the readings of one point of one cut gateway at one station."""
+    times = [item.t for item in items]
+    steps = [after - before for before, after in pairwise(times)]
+    if any(step <= 0 for step in steps):
+        why.add("the stored readings are not in order, each once", who)
+    interval = median(step for step in steps if step > 0) if any(step > 0 for step in steps) else math.inf
+    within = [item for item in items if outage.t < item.t < outage.until]
+    if not within:
+        why.add("no reading was taken during the cut", who)
+        return
+    intervals.append(interval)
+    figures["buffered_readings"] += len(within)
+    for item in items:
+        # What a station below had received before the cut may come up from it later.
+        heard = min(item.received_t, relayed.get((item.lfdi, item.point, item.t), math.inf))
+        if outage.t + evidence.on_time_s < heard < outage.until - evidence.instant_s:
+            why.add("a reading of a cut gateway was received during the cut", who)
+    around = sorted({*(item.t for item in within), *_neighbours(times, outage)})
+    gap = max(after - before for before, after in pairwise(around))
+    figures["widest_gap_s"] = max(figures["widest_gap_s"], gap)
+    if gap > GAP_INTERVALS * interval + 1:
+        why.add(
+            f"readings taken during the cut are lost: a gap of more than {GAP_INTERVALS} read intervals",
+            f"{who} ({gap:.0f} s)",
+        )
 
 
 def _neighbours(times: list[float], outage: Outage) -> set[float]:

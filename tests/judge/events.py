@@ -106,7 +106,7 @@ def judge_responses(
                 if abs(late) > tolerance and evidence.down(device.process, control.start_t) is None:
                     why.add("Response 2 (started) was not created on time", f"{device.service_point} ({late:+.1f} s)")
                 if on_the_wire:
-                    late = response.t - control.start_t
+                    late = heard_t(evidence, response) - control.start_t
                     if abs(late) > tolerance:
                         why.add(
                             "Response 2 (started) was not received on time", f"{device.service_point} ({late:+.1f} s)"
@@ -125,12 +125,21 @@ def judge_responses(
 
 
 def _outage_between(evidence: Evidence, device: Device, first_t: float, last_t: float) -> bool:
-    concerned = {device.lfdi, device.process, "utility"}
+    concerned = {device.lfdi, device.process, evidence.head.name, *(item.name for item in evidence.relays_of(device))}
     slack = evidence.on_time_s
     return any(
         outage.whom & concerned and outage.t - slack <= last_t and outage.until + slack >= first_t
-        for outage in (*evidence.cuts, *evidence.kills)
+        for outage in (*evidence.cuts, *evidence.kills, *evidence.islands)
     )
+
+
+def heard_t(evidence: Evidence, response: Response) -> float:
+    """Find when a Response was first heard: by the head, or by the station through which it came there."""
+    through = evidence.station_of.get(response.peer)
+    there = through.responses if through else ()
+    key = (response.lfdi, response.mrid, response.status, response.created_t)
+    times = (item.t for item in there if (item.lfdi, item.mrid, item.status, item.created_t) == key)
+    return min([response.t, *times])
 
 
 def _name(evidence: Evidence, lfdi: str) -> str:
@@ -196,6 +205,25 @@ def limit_at(states: list[LimitState], t: float) -> float:
     return states[index].pct if index >= 0 else FREE_PCT
 
 
+@dataclass(frozen=True)
+class Claim:
+    """A limit that one device must hold from `low` to `high`, and may hold from `since` and to `until`."""
+
+    control: Control
+    pct: float
+    since: float
+    low: float
+    high: float
+    until: float
+    arrived: bool
+    left: bool
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """List the times at which what is asked changes."""
+        return (self.since, self.low, self.high, self.until)
+
+
 class Limits:
     """The limit registers of all devices, and the limits that apply to them."""
 
@@ -205,24 +233,27 @@ class Limits:
         self.history: dict[str, list[LimitState]] = {
             device.service_point: limit_history(layout, evidence.sent_to(device)) for device in evidence.devices
         }
-        self._controls: dict[str, list[Control]] = defaultdict(list)
+        self._claims: dict[str, list[Claim]] = defaultdict(list)
+        grace_s = evidence.poll_s + evidence.on_time_s
         for control in evidence.controls:
-            if control.limit_pct is not None:
-                for device in evidence.members(control):
-                    self._controls[device.service_point].append(control)
+            if control.limit_pct is None:
+                continue
+            for point, stays in evidence.stays(control).items():
+                for stay in stays:
+                    # Who arrives has a poll's time to find out, and so has who leaves.
+                    low = min(stay.since + grace_s, stay.until) if stay.arrived else stay.since
+                    until = min(stay.until + grace_s, control.end_t) if stay.left else stay.until
+                    self._claims[point].append(
+                        Claim(control, control.limit_pct, stay.since, low, stay.until, until, stay.arrived, stay.left)
+                    )
 
-    def applying(self, device: Device) -> list[Control]:
+    def applying(self, device: Device) -> list[Claim]:
         """List the limits that apply to a device at some time."""
-        return self._controls[device.service_point]
+        return self._claims[device.service_point]
 
     def expected(self, device: Device, t: float) -> float:
-        """Find the limit in % that should be in force: the tightest."""
-        active = (
-            control.limit_pct
-            for control in self.applying(device)
-            if control.limit_pct is not None and control.start_t <= t < control.end_t
-        )
-        return min(active, default=FREE_PCT)
+        """Find the limit in % that must be in force: the tightest."""
+        return min((claim.pct for claim in self.applying(device) if claim.low <= t < claim.high), default=FREE_PCT)
 
     def same(self, one: float, other: float) -> bool:
         """Tell whether two limits are equal within the scale factor."""
@@ -230,7 +261,19 @@ class Limits:
 
     def right_at(self, device: Device, t: float) -> bool:
         """Tell whether the registers are as they should be."""
-        return self.same(limit_at(self.history[device.service_point], t), self.expected(device, t))
+        return self.is_right(device, t, limit_at(self.history[device.service_point], t))
+
+    def is_right(self, device: Device, t: float, found: float) -> bool:
+        """Tell whether this limit may be in force: the tightest that must be, or a tighter one that may be while a move is told."""
+        must = self.expected(device, t)
+        may = [claim for claim in self.applying(device) if claim.since <= t < claim.until and claim.pct < must]
+        if any(self.same(found, claim.pct) for claim in may):
+            return True
+        between = any(claim.left and t >= claim.high for claim in may) and any(
+            claim.arrived and t < claim.low for claim in may
+        )
+        # Between two limits, of which either may be in force, one of them is.
+        return self.same(found, must) and not between
 
     def judge(self, control: Control, members: list[Device], why: Why) -> dict[str, Any]:
         """Require that each member's register is set on time, holds until the end, and is released on time; and its power."""
@@ -284,7 +327,7 @@ class Limits:
     def _lost(self, device: Device, low: float, high: float) -> LimitState | None:
         """Find a wrong state between two times, away from the boundaries of the device's other limits."""
         tolerance = self.evidence.on_time_s
-        edges = [edge for control in self.applying(device) for edge in (control.start_t, control.end_t)]
+        edges = [edge for claim in self.applying(device) for edge in claim.edges]
         states = self.history[device.service_point]
         looks = [state.t for state in states] + [edge + tolerance for edge in edges]
         for t in sorted(looks):

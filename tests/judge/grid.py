@@ -72,11 +72,18 @@ class Grid:
         return reached
 
     def fed_by(self, group: str, open_switches: Iterable[Any]) -> set[str]:
-        """Find the service points fed by a feeder (its id), or by any source (`system`), with these switches open."""
+        """Find the service points fed by a feeder or transformer (its id), or by any source (`system`), with these switches open."""
+        open_switches = tuple(open_switches)
         conducting = self._conducting(open_switches)
         energised = self._reach(self.sources, conducting, set())
         if group == "system":
             nodes = energised
+        elif group in self.transformers:
+            if group not in conducting or self.transformers[group][0] not in energised:
+                return set()
+            # What comes out of the secondary: all feeders of it, up to the next substation bus.
+            inner = {item.id for item in self.feeders.values() if item.transformer == group}
+            return {point for feeder in inner for point in self.fed_by(feeder, open_switches)}
         elif group in self.feeders:
             feeder = self.feeders[group]
             if feeder.branch not in conducting or feeder.bus not in energised:
@@ -86,6 +93,6 @@ class Grid:
             substations = {item.bus for item in self.feeders.values()}
             nodes = self._reach([first], conducting & set(self.lines) - {feeder.branch}, substations)
         else:
-            message = f"group {group!r} is neither 'system' nor a feeder of the grid file"
+            message = f"group {group!r} is neither 'system' nor a feeder or transformer of the grid file"
             raise ValueError(message)
         return {point for point, node in self.service_points.items() if node in nodes}

@@ -394,7 +394,7 @@ def torn_request(folder):
 @pytest.mark.parametrize(
     ("alter", "words"),
     [
-        (alter_audit, "the hash of an audit record is not that of its content"),
+        (alter_audit, "the hash of a record of the audit is not that of its content"),
         (drop_first_record, "does not name the hash of the one before it"),
         (forget_control, "a control has no audit record"),
         (drop_flow, "the flow lines have a gap"),
