@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -83,6 +84,14 @@ async def test_a_der_that_is_shut_out_is_not_taken_in_again(serving, operator, t
     with pytest.raises(Forbidden):
         await enrolment.enrol(POOLER, serving, NEW, 0)
     assert not serving.devices[taken.der_id].enabled
+
+
+async def test_an_lfdi_that_a_der_had_before_is_not_taken_in(serving, taken):
+    old = serving.identities[NEW]
+    await serving.commit([replace(old, valid_to=serving.clock.now()), replace(old, lfdi=Lfdi("CE" * 20))])
+    with pytest.raises(Forbidden):
+        await enrolment.enrol(POOLER, serving, NEW, 0)
+    assert await enrolment.enrol(POOLER, serving, Lfdi("CE" * 20), 0) == (taken, False)
 
 
 async def test_an_lfdi_with_the_sfdi_of_another_is_refused(serving, own, taken):
