@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import structlog
 
 from tierline.client import ControlRequest
+from tierline.model.errors import LinkError
 from tierline.scenario.evidence import reason_of
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ _S = TypeVar("_S")
 
 COMPLETED: Final = 3
 """The Response that closes an event."""
+_TRIES: Final = 20
+_AGAIN_S: Final = 15.0
+"""Civil seconds between two attempts to reach an operator API, and how many there are."""
 _SETTLE_MIN: Final = 2.0
 """Minutes after the last event before a scenario may end: releases and ramps are to be seen."""
 
@@ -118,7 +122,7 @@ class Stage:
             duration_s=round(step.lasts_min * 60),
             reason=reason_of(node),
         )
-        control = (await self.clients[node].create_control(request))["control"]
+        control = (await self._asked(lambda: self.clients[node].create_control(request)))["control"]
         start = datetime.fromisoformat(control["start"])
         event = Issued(
             mrid=control["mrid"],
@@ -182,10 +186,22 @@ class Stage:
         positions = dict.fromkeys(step.close, True) | dict.fromkeys(step.open, False)
         self._note("switch", check=step.check, close=step.close, open=step.open)
         stand = {number: await self.switchgear.operate(number, closed=closed) for number, closed in positions.items()}
-        moved = (await self.clients[self.plan.head.name].confirm_switching(stand))["moves"]
+        moved = (await self._asked(lambda: self.clients[self.plan.head.name].confirm_switching(stand)))["moves"]
         self._note("switched", check=step.check, moved=len(moved))
         words = [f"{number} {'closed' if closed else 'open'}" for number, closed in stand.items()]
         self._say(f"switches {', '.join(words)}; {len(moved)} DERs change their groups")
+
+    async def _asked(self, ask: Callable[[], Awaitable[_S]]) -> _S:
+        """Ask an operator API, again while it is being started.
+
+        Raises: LinkError when it stays away.
+        """
+        for _ in range(_TRIES):
+            try:
+                return await ask()
+            except LinkError:
+                await self.clock.sleep(_AGAIN_S)
+        return await ask()
 
     def _note(self, kind: str, **rest: object) -> None:
         self.steps.note(kind, self.clock.now(), **rest)

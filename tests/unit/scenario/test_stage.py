@@ -4,6 +4,7 @@ from datetime import timedelta
 import pytest
 from rich.console import Console
 
+from tierline.model.errors import LinkError
 from tierline.scenario.evidence import Steps
 from tierline.scenario.scene import Answer, Power, Scene
 from tierline.scenario.script import CutStep, SwitchStep
@@ -191,3 +192,22 @@ async def test_a_node_is_cut_off_with_all_its_uplinks(stage):
         ("cut", "substation-a"),
         ("restore", "substation-a"),
     ]
+
+
+async def test_a_node_that_is_being_started_is_asked_again_but_not_for_ever(stage, clock):
+    client = stage.clients["utility"]
+    away = [True, True]
+
+    async def confirm(positions):
+        if away:
+            away.pop()
+            raise LinkError("not yet")
+        return {"moves": []}
+
+    client.confirm_switching = confirm
+    began = clock.now()
+    await stage._switch(SwitchStep(at_min=1, close=[34]))
+    assert clock.now() - began == timedelta(seconds=30)
+    away += [True] * 100
+    with pytest.raises(LinkError):
+        await stage._switch(SwitchStep(at_min=1, open=[34]))
