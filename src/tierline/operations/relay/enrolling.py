@@ -51,9 +51,8 @@ def taken(serving: Serving, members: Iterable[FleetMember]) -> tuple[list[Record
         device = registered(serving, member.lfdi)
         if device is not None:
             pin = device.pin if member.pin is None else member.pin
-            changed = replace(device, pin=pin, device_category=member.device_category)
-            if changed != device:
-                put.append(replace(changed, changed_at=now))
+            if (pin, member.device_category) != (device.pin, device.device_category):
+                put.append(replace(device, pin=pin, device_category=member.device_category, changed_at=now))
             continue
         if member.lfdi in serving.identities:
             refused[member.lfdi] = "it was taken out or replaced here"
