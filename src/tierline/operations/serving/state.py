@@ -374,6 +374,8 @@ class Serving:
                 self.programs.pop(record.mrid, None)
                 self.programs_of[record.group_id].remove(record.mrid)
                 self.versions[f"program:{record.mrid}"] += 1
+                for der_id in self.members_of.get(record.group_id, ()):
+                    self.versions[f"assigned:{der_id}"] += 1
             case GroupRecord():
                 self.groups.pop(GroupId(record.group.id), None)
                 self.members_of.pop(GroupId(record.group.id), None)

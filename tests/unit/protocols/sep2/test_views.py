@@ -129,6 +129,20 @@ async def test_lists_are_in_the_order_of_the_standard(bench):
         assert len(items) >= 1
 
 
+async def test_a_program_that_went_is_counted_nowhere(bench):
+    def counted():
+        (assigned,) = bench.get(bench.own("/fsa")).items
+        der = bench.get(bench.own("/der/1"))
+        listed = bench.get(bench.own("/fsa/t/derp?l=255"))
+        return assigned.der_program_list_link.all, der.associated_der_program_list_link.all, listed.all
+
+    assert counted() == (3, 3, 3)
+    path, mrid = bench.program(), bench.state.programs_of[GroupId(bench.feeder())][0]
+    await bench.state.commit(delete=[bench.state.programs[mrid].record])
+    assert counted() == (2, 2, 2)
+    assert bench.status(path) == 404
+
+
 async def test_programs_come_by_primacy(bench):
     listed = bench.get(bench.own("/fsa/t/derp?l=255"))
     assert [item.description for item in listed.items] == ["feeder", "substation", "system"]
