@@ -37,6 +37,11 @@ log = structlog.get_logger(__name__)
 _EVENTS_REMEMBERED = 10_000
 """Of how many events it is remembered who showed them; of an older one all servers are asked in turn."""
 
+_GRACE_S = 1.0
+"""Unscaled seconds for which the others are still waited for once one shows assignments, and"""
+_GRACE_FACTOR = 2.0
+"""times as long as that one took: on a slow line all of them are slow."""
+
 _Failures = dict[str, LinkError | PeerError | Forbidden]
 
 
@@ -144,18 +149,41 @@ class SharedChannel:
             await server.link.close()
 
     async def _ask_all(self) -> tuple[dict[str, ProgramsSeen], _Failures]:
-        """Walk every server, first those that showed something: what leaves one meanwhile is found at the next."""
+        """Walk every server at once, first those that showed something.
+
+        Once one shows assignments, the others are not waited for much longer: they may be cut off without a sign of it.
+        """
         self._round += 1
         seen: dict[str, ProgramsSeen] = {}
         failures: _Failures = {}
-        for name in sorted(self._servers, key=lambda name: name not in self._showing):
-            try:
-                seen[name] = await self._servers[name].link.walk()
-            except (LinkError, PeerError, Forbidden) as error:
-                failures[name] = error
-            else:
-                self._note(name, seen[name])
+        time = asyncio.get_running_loop().time
+        began = time()
+        until: float | None = None
+        async with asyncio.TaskGroup() as group:
+            asked = {
+                group.create_task(self._ask(name, seen, failures)): name
+                for name in sorted(self._servers, key=lambda name: name not in self._showing)
+            }
+            waiting = set(asked)
+            while waiting:
+                left_s = None if until is None else until - time()
+                done, waiting = await asyncio.wait(waiting, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+                if until is None and _showing(seen):
+                    until = time() + _GRACE_S + _GRACE_FACTOR * (time() - began)
+                if not done:
+                    break
+            for task in waiting:
+                task.cancel()
+                failures[asked[task]] = LinkError("it has not answered when another showed assignments already")
         return seen, failures
+
+    async def _ask(self, name: str, seen: dict[str, ProgramsSeen], failures: _Failures) -> None:
+        try:
+            seen[name] = await self._servers[name].link.walk()
+        except (LinkError, PeerError, Forbidden) as error:
+            failures[name] = error
+        else:
+            self._note(name, seen[name])
 
     def _conclude(self, seen: Mapping[str, ProgramsSeen]) -> None:
         """Take over that nobody shows anything, when it was so at the last poll as well."""

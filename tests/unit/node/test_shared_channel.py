@@ -1,5 +1,6 @@
 """Several servers of one party as one north link."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -234,6 +235,58 @@ async def test_a_server_that_let_us_go_shows_nothing(party):
     party.s.error = Forbidden("not listed")
     await party.walk()
     assert (await party.walk()).programs == ()
+
+
+async def test_who_is_cut_off_without_a_sign_of_it_is_not_waited_for_once_another_shows_assignments(party, monkeypatch):
+    monkeypatch.setattr(shared_channel, "_GRACE_S", 0.01)
+
+    async def never():
+        await asyncio.Event().wait()
+
+    party.u.walk = never
+    party.s.programs = (program(event()),)
+    async with asyncio.timeout(5):
+        with capture_logs() as logs:
+            assert (await party.walk()).programs == party.s.programs
+    assert [(line["event"], line["server"], line["kind"]) for line in logs] == [("server_failed", "u", "LinkError")]
+
+
+async def test_who_is_slow_is_waited_for_as_long_as_nobody_shows_assignments(party, monkeypatch):
+    monkeypatch.setattr(shared_channel, "_GRACE_S", 0.0)
+    monkeypatch.setattr(shared_channel, "_GRACE_FACTOR", 0.0)
+    walk = party.t.walk
+
+    async def slow():
+        await asyncio.sleep(0.05)
+        return await walk()
+
+    party.t.walk, party.t.programs = slow, (program(event()),)
+    assert (await party.walk()).programs == party.t.programs
+
+
+async def test_on_a_slow_line_all_are_given_their_time(party, monkeypatch):
+    monkeypatch.setattr(shared_channel, "_GRACE_S", 0.0)
+
+    def after(seconds, walk):
+        async def slow():
+            await asyncio.sleep(seconds)
+            return await walk()
+
+        return slow
+
+    party.u.programs = (program(event("A")),)
+    party.s.programs = (program(event("B"), name="Q"),)
+    party.u.walk, party.s.walk = after(0.1, party.u.walk), after(0.2, party.s.walk)
+    assert len((await party.walk()).programs) == 2
+
+
+async def test_a_fault_of_ours_is_not_hidden(party):
+    async def broken():
+        raise KeyError("our bug")
+
+    party.u.walk = broken
+    with pytest.raises(ExceptionGroup):
+        await party.walk()
 
 
 # Moving
