@@ -110,18 +110,16 @@ def _question(line: bytes) -> dict[str, object]:
 
 
 def _find(obey: Obey, name: str) -> Mrid:
-    """Find an event by its mRID or the beginning of it.
+    """Find an event by its mRID or the beginning of it; those that are not over go first.
 
     Raises: Conflict when there is none, or more than one.
     """
-    wanted = name.upper()
-    found = sorted(
-        {event.mrid for events in obey.events().values() for event in events if event.mrid.startswith(wanted)}
-    )
+    begin = [event for events in obey.events().values() for event in events if event.mrid.startswith(name.upper())]
+    found = {event.mrid for event in begin if event.is_live} or {event.mrid for event in begin}
     if len(found) != 1:
         which = f"{len(found)} events begin" if found else "no event begins"
         raise Conflict(f"{which} with {name!r}; give more of its mRID")
-    return found[0]
+    return found.pop()
 
 
 def _told(obey: Obey, channel: ChannelId, event: EventState) -> dict[str, object]:

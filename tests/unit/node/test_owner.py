@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ from structlog.testing import capture_logs
 from tierline.engine.arbitration import Ratings
 from tierline.engine.following.obey import Obey, ObeyRules, Persist, Persisted, Seen, WriteDone
 from tierline.env import ask_local
-from tierline.model.control import Control, FixedVar, Interval, Reference, Setpoints
+from tierline.model.control import Control, EventStatus, FixedVar, Interval, Reference, Setpoints
 from tierline.model.errors import Conflict
 from tierline.model.functions import FUNCTIONS
 from tierline.model.identity import ChannelId, DerId, Lfdi, Mrid, PartyId
@@ -139,6 +140,15 @@ def test_an_event_is_refused_by_its_mrid_or_the_beginning_of_it(follower, ask, n
     follower.see(AGGREGATOR, event("AB01" + "0" * 28, 50), event("AB02" + "0" * 28, 30))
     assert ask({"do": "opt_out", "mrid": name}) == {"mrid": "AB02" + "0" * 28, "state": "opted_out"}
     assert follower.refused == ["AB02" + "0" * 28]
+
+
+def test_of_events_that_begin_alike_the_one_that_is_not_over_is_meant(follower, ask):
+    follower.begin()
+    gone = replace(event("AB01", 50), status=EventStatus.CANCELLED)
+    follower.see(AGGREGATOR, gone, event("AB02", 30))
+    assert ask({"do": "opt_out", "mrid": "AB"})["mrid"] == "AB02"
+    follower.see(AGGREGATOR, gone)
+    assert ask({"do": "opt_out", "mrid": "AB01"})["mrid"] == "AB01", "the follower says why not"
 
 
 @pytest.mark.parametrize(("name", "says"), [("AB", "2 events begin with 'AB'"), ("C", "no event begins with 'C'")])
