@@ -154,7 +154,8 @@ def test_of_events_that_begin_alike_the_one_that_is_not_over_is_meant(follower, 
 @pytest.mark.parametrize(("name", "says"), [("AB", "2 events begin with 'AB'"), ("C", "no event begins with 'C'")])
 def test_an_event_that_cannot_be_told_from_others_is_asked_for_again(follower, ask, name, says):
     follower.begin()
-    follower.see(AGGREGATOR, event("AB01", 50), event("AB02", 30))
+    follower.see(UTILITY, event("AB01", 50))
+    follower.see(AGGREGATOR, event("AB02", 30))
     found = ask({"do": "opt_out", "mrid": name})
     assert (found["error"], found["says"]) == ("Conflict", f"{says}; give more of its mRID")
 
