@@ -4,6 +4,7 @@ import pytest
 from bench.der import OPERATOR
 from bench.documents import NS
 from bench.scripted_client import find, text
+from bench.switching import a_switching
 
 from tierline.model.identity import sfdi_of
 from tierline.model.records import ReadingRecord
@@ -77,18 +78,6 @@ async def test_basic_003_server_moves_a_der_when_the_network_is_switched(served)
         assert control.mrid in await client.controls()
 
 
-def a_switching(served):
-    """Find two switches that feed the DER from elsewhere."""
-    state = served.state
-    for opened in [key for key, closed in state.switches.items() if closed]:
-        for shut in [key for key, closed in state.switches.items() if not closed]:
-            moves = topology.moves(state, {**state.switches, opened: False, shut: True})
-            mine = [move for move in moves if move.der_id == served.device.der_id]
-            if mine and mine[0].joins:
-                return {opened: False, shut: True}, {opened: True, shut: False}
-    raise AssertionError("no switching moves this DER")
-
-
 async def test_basic_015_server_shows_24_controls_and_their_cancellations(served):
     """Twenty-four controls.
 
@@ -97,7 +86,10 @@ async def test_basic_015_server_shows_24_controls_and_their_cancellations(served
     ones stay with status 2; what is over leaves the list.
     Clause: CSIP 2.1 G10; IEEE 2030.5-2018 10.2.3.3 (EventStatus).
     """
-    made = [await served.control({"max_lim_w_pct": 10 + n}, after_s=30 + 30 * n, duration_s=30) for n in range(24)]
+    now = served.clock.now()
+    made = [
+        await served.control({"max_lim_w_pct": 10 + n}, at=now, after_s=90 + 30 * n, duration_s=30) for n in range(24)
+    ]
     async with served.client() as client:
 
         async def statuses():

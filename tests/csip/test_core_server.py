@@ -261,9 +261,10 @@ async def test_core_021_server_passes_the_bounds_of_randomization_on(served):
     Required: each is shown with its bounds; the one of -30 is shown active from its earliest start on, not before.
     Clause: CSIP 2.1 P30; IEEE 2030.5-2018 10.2.3.2.
     """
+    now = served.clock.now()
     made = {
         bound: await served.control(
-            {"max_lim_w_pct": 50}, after_s=60, duration_s=60, randomize_start_s=bound, group=group
+            {"max_lim_w_pct": 50}, at=now, after_s=60, duration_s=60, randomize_start_s=bound, group=group
         )
         for bound, group in zip((0, 30, -30), groups_of(served), strict=True)
     }

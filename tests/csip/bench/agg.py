@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
-from bench.der import NAME, OPERATOR, Der, HeldDevice
+from bench.der import NAME, OPERATOR, Der, HeldDevice, free_port
 from bench.documents import Device
 from bench.scripted_client import context_of as caller_of
 from bench.scripted_server import context_of
@@ -21,13 +20,6 @@ from tierline.security.pki import make_server
 BORN = Der.named()[1]
 LEAD_S, WALK_S, STEP_S = 70, 40, 20
 """As for a timetable, with one more level to go through: those below poll every 15 s."""
-
-
-def free_port():
-    """Find a port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 class Leaf:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import runpy
+import socket
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -28,12 +29,22 @@ FUNCTIONS = {
     "opModEnergize": "energize",
     "opModFixedPFInjectW": "fixed_pf_inject_w",
     "opModFixedW": "fixed_w_pct",
+    "opModFreqDroop": "freq_droop",
     "opModFreqWatt": "freq_watt",
+    "opModHFRTMustTrip": "hfrt_must_trip",
+    "opModHVRTMomentaryCessation": "hvrt_momentary_cessation",
+    "opModHVRTMustTrip": "hvrt_must_trip",
+    "opModLFRTMustTrip": "lfrt_must_trip",
+    "opModLVRTMomentaryCessation": "lvrt_momentary_cessation",
+    "opModLVRTMustTrip": "lvrt_must_trip",
     "opModMaxLimW": "max_lim_w_pct",
+    "opModTargetW": "target_w",
     "opModVoltVar": "volt_var",
     "opModVoltWatt": "volt_watt",
     "setGradW": "grad_w_pct_per_s",
+    "setSoftGradW": "soft_grad_w_pct_per_s",
 }
+"""What the device carries out, by the name on the wire."""
 RATING_W = Decimal(10_000)
 
 
@@ -42,6 +53,13 @@ def spine_of(folder, clock):
     made = Spine(folder, speed=clock.speed, start=clock.t0)
     made.clock = clock
     return made
+
+
+def free_port():
+    """Find a port that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
 
 
 class HeldDevice:

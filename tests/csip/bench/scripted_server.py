@@ -68,9 +68,10 @@ def context_of(certificate, key, anchors, ciphers=CCM_8):
 class ScriptedServer:
     """One server: `devices` is what it shows, `script` replaces answers, `requests` is what it was asked."""
 
-    def __init__(self, context, now):
+    def __init__(self, context, now, port=0):
         self.context = context
         self.now = now
+        self._port = port
         self.devices = []
         self.poll_s = POLL_S
         self.post_s = 30
@@ -97,7 +98,7 @@ class ScriptedServer:
 
     async def __aenter__(self):
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accepted, "127.0.0.1", 0, ssl=self.context)
+        self._server = await loop.create_server(self._accepted, "127.0.0.1", self._port, ssl=self.context)
         return self
 
     async def __aexit__(self, *_):
