@@ -1,19 +1,22 @@
 """Who wants to be told of which change, and which changes concern whom.
 
-Two rules. A notice is written in the transaction of the change it tells of, so none is lost between the two. A change costs
-what it touches: subscriptions are found by what they watch, never by going through all of them.
+Three rules. A notice is written in the transaction of the change it tells of, so none is lost between the two. A change
+costs what it touches: subscriptions are found by what they watch, never by going through all of them. Wishes that wait at
+the same time become durable in one transaction, each with its own link of the audit: who stands for many has many.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from tierline.engine.access import Verb
-from tierline.model.errors import Conflict, Forbidden, LinkError, PeerError, Unsupported
+from tierline.model.errors import Conflict, Forbidden, LinkError, PeerError, TierlineError, Unsupported
 from tierline.model.identity import der_id
 from tierline.model.records import NoticeRecord, NoticeStatus, SubscriptionRecord
 from tierline.operations.serving.access import require, require_der
@@ -22,11 +25,12 @@ from tierline.operations.serving.watching import Watch, Watched, Watching
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from tierline.model.identity import DerId
     from tierline.model.parties import Principal
-    from tierline.model.records import EndDeviceRecord, Record
+    from tierline.model.records import AuditRecord, EndDeviceRecord, Record
     from tierline.operations.serving.destinations import Destinations
     from tierline.operations.serving.state import Serving
 
@@ -46,6 +50,8 @@ _LEVELS: Final = frozenset({"+S1", "-S1"})
 """Schema 1 with or without extensions: notices hold none, so both are served. Source: IEEE 2030.5-2018 5.4."""
 _EXI: Final = 1
 _LIMIT_MOST: Final = 2**32 - 1
+_TOGETHER: Final = 256
+"""Wishes granted in one transaction at most: a handful of milliseconds in which nothing else happens."""
 _INSTANT: Final = timedelta(microseconds=1)
 
 
@@ -69,6 +75,29 @@ class Wish:
     """Whether only values beyond a threshold are to be told."""
 
 
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A wish that waits for its transaction."""
+
+    principal: Principal
+    der: DerId
+    wish: Wish
+    outcome: SubscriptionRecord | TierlineError | None = None
+    """None until it is granted or refused."""
+
+
+@dataclass(slots=True)
+class _Grants:
+    """What is granted in one transaction."""
+
+    records: dict[_Waiting, SubscriptionRecord] = field(default_factory=dict)
+    audit: list[AuditRecord] = field(default_factory=list)
+    """One link for each that is new."""
+    new_of: Counter[DerId] = field(default_factory=Counter)
+    """How many are new."""
+    new_ids: set[str] = field(default_factory=set)
+
+
 class Subscriptions:
     """The subscriptions of a serving node and the notices that follow from its changes."""
 
@@ -79,6 +108,7 @@ class Subscriptions:
         self.newest: dict[str, NoticeRecord] = {}
         """The last notice that was made for a subscription, whether or not it is durable yet."""
         self._fresh: dict[str, None] = {}
+        self._waiting: dict[_Waiting, None] = {}
         self._serving = serving
         self._allowed = allowed
         self._locate = locate
@@ -117,12 +147,22 @@ class Subscriptions:
             raise PeerError(f"{destination.host} cannot be resolved", path="Subscription/notificationURI") from error
         # A renewal changes nothing for anybody else, so it does not wait for other writers.
         if (known := self._known(der, wish)) is not None:
-            return await self._renew(known, wish)
-        async with self._serving.writing:
-            device = self._own(principal, der)
-            self._located(der, wish.resource)
-            known = self._known(der, wish)
-            return await (self._renew(known, wish) if known else self._create(principal, device, wish))
+            record = self._renewed(known, wish)
+            await self._serving.commit([record])
+            return record
+        waiting = _Waiting(principal, der, wish)
+        self._waiting[waiting] = None
+        try:
+            async with self._serving.writing:
+                # Whoever is first grants what all the others wait for; they find it done.
+                if waiting.outcome is None:
+                    await self._grant(waiting)
+        finally:
+            del self._waiting[waiting]
+        if isinstance(waiting.outcome, TierlineError):
+            raise waiting.outcome
+        assert waiting.outcome is not None  # whoever has no outcome is granted or refused, or has raised
+        return waiting.outcome
 
     async def cancel(self, principal: Principal, subscription_id: str) -> None:
         """End a subscription at the wish of its EndDevice; what it was still to be told goes with it.
@@ -241,22 +281,62 @@ class Subscriptions:
         records = (self._serving.subscriptions[key] for key in own)
         return next((record for record in records if (record.resource, record.notification_uri) == same), None)
 
-    async def _renew(self, known: SubscriptionRecord, wish: Wish) -> SubscriptionRecord:
+    def _renewed(self, known: SubscriptionRecord, wish: Wish) -> SubscriptionRecord:
         now = max(self._serving.clock.now(), known.created_at + _INSTANT)
-        record = replace(known, encoding=wish.encoding, level=wish.level, limit=wish.limit, renewed_at=now)
-        await self._serving.commit([record])
-        return record
+        return replace(known, encoding=wish.encoding, level=wish.level, limit=wish.limit, renewed_at=now)
 
-    async def _create(self, principal: Principal, device: EndDeviceRecord, wish: Wish) -> SubscriptionRecord:
+    async def _grant(self, first: _Waiting) -> None:
+        """Grant a wish together with what else waits, in one transaction; the caller holds `serving.writing`.
+
+        Raises: LinkError when the store refuses; the others try for themselves then.
+        """
+        grants = _Grants()
+        seen: set[tuple[DerId, str, str]] = set()
+        others = (one for one in self._waiting if one is not first and one.outcome is None)
+        for waiting in islice(chain([first], others), _TOGETHER):
+            key = (waiting.der, waiting.wish.resource, waiting.wish.notification_uri)
+            if key in seen:
+                continue  # the same again renews what is granted now: when its turn comes
+            seen.add(key)
+            try:
+                self._consider(waiting, grants)
+            except TierlineError as refused:
+                waiting.outcome = refused
+        if grants.records:
+            await self._serving.commit([*grants.records.values(), *grants.audit])
+        for waiting, record in grants.records.items():
+            waiting.outcome = record
+
+    def _consider(self, waiting: _Waiting, grants: _Grants) -> None:
+        """Add to what is granted a new subscription, or one renewed.
+
+        Raises: Forbidden; PeerError; TooMany.
+        """
+        wish = waiting.wish
+        device = self._own(waiting.principal, waiting.der)
+        self._located(waiting.der, wish.resource)
+        known = self._known(waiting.der, wish)
+        if known is not None:
+            grants.records[waiting] = self._renewed(known, wish)
+            return
+        record = grants.records[waiting] = self._new(device, wish, grants)
+        grants.new_of[record.der_id] += 1
+        grants.new_ids.add(record.subscription_id)
+        detail = {"resource": wish.resource, "uri": wish.notification_uri, "limit": wish.limit}
+        after = grants.audit[-1] if grants.audit else None
+        what = f"device {record.der_id}"
+        grants.audit.append(entry(waiting.principal, self._serving, "subscribe", what, "done", detail, after=after))
+
+    def _new(self, device: EndDeviceRecord, wish: Wish, grants: _Grants) -> SubscriptionRecord:
         serving = self._serving
         stands_for = 0 if device.aggregates is None else len(serving.standing.ders(device.aggregates))
         most = PER_DER * (1 + stands_for)
-        if len(serving.subscriptions_of.get(device.der_id, ())) >= most:
+        if len(serving.subscriptions_of.get(device.der_id, ())) + grants.new_of[device.der_id] >= most:
             raise TooMany(f"device {device.der_id} has {most} subscriptions, which is as many as it may have")
         now = serving.clock.now()
-        record = SubscriptionRecord(
+        return SubscriptionRecord(
             party=serving.party,
-            subscription_id=self._new_id(),
+            subscription_id=self._new_id(grants.new_ids),
             der_id=device.der_id,
             resource=wish.resource,
             notification_uri=wish.notification_uri,
@@ -266,10 +346,6 @@ class Subscriptions:
             created_at=now,
             renewed_at=now,
         )
-        detail = {"resource": wish.resource, "uri": wish.notification_uri, "limit": wish.limit}
-        audit = entry(principal, serving, "subscribe", f"device {device.der_id}", "done", detail)
-        await serving.commit([record, audit])
-        return record
 
     async def _end(
         self, principal: Principal, records: Sequence[SubscriptionRecord], verb: str, more: dict[str, object]
@@ -293,8 +369,9 @@ class Subscriptions:
             next_at=time,
         )
 
-    def _new_id(self) -> str:
-        while (drawn := str(der_id(self._serving.random.bits(64)))) in self._serving.subscriptions:
+    def _new_id(self, taken: AbstractSet[str]) -> str:
+        known = self._serving.subscriptions
+        while (drawn := str(der_id(self._serving.random.bits(64)))) in known or drawn in taken:
             pass
         return drawn
 

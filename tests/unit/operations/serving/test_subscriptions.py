@@ -1,3 +1,4 @@
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -7,6 +8,7 @@ from tierline.model.errors import Forbidden, LinkError, PeerError, Unsupported
 from tierline.model.parties import Principal, Role
 from tierline.model.records import AuditRecord, NoticeStatus, SubscriptionRecord
 from tierline.operations.serving import subscriptions
+from tierline.operations.serving.audit import faults
 from tierline.operations.serving.subscriptions import KEPT_FOR, PER_DER, TooMany, Wish, is_expired
 
 ELSEWHERE = "https://93.184.216.35/told"
@@ -140,6 +142,112 @@ async def test_who_stands_for_others_holds_as_many_for_each(subscribing, monkeyp
 
 def test_there_is_room_for_15_programs():
     assert PER_DER >= 3 * 15 + 15 + 2
+
+
+async def at_once(serving, *works):
+    """Begin works while somebody else is writing; gives them once all wait for that."""
+    async with serving.writing:
+        tasks = [asyncio.ensure_future(work) for work in works]
+        for _ in range(5):
+            await asyncio.sleep(0)
+    return tasks
+
+
+async def test_wishes_that_wait_are_granted_in_one_transaction_each_with_its_audit(subscribing, serving, der):
+    aggregator = await subscribing.aggregator(members=["pv-1", "pv-2"])
+    paths = [f"{kind}/{der(name).der_id}" for kind in ("assignments", "programs") for name in ("pv-1", "pv-2")]
+    before, links = serving.commits, len(serving.store.load(AuditRecord))
+    tasks = await at_once(serving, *(subscribing.subscribe(aggregator, path) for path in paths))
+    records = await asyncio.gather(*tasks)
+    assert [record.resource for record in records] == paths
+    assert serving.commits == before + 1
+    chain = serving.store.load(AuditRecord)
+    assert len(chain) == links + len(paths)
+    assert faults(chain) == []
+    assert serving.audit_tail == chain[-1]
+
+
+async def test_no_transaction_holds_more_wishes_than_may_be_granted_together(subscribing, serving, der, monkeypatch):
+    monkeypatch.setattr(subscriptions, "_TOGETHER", 2)
+    before = serving.commits
+    works = (subscribing.subscribe(der("pv-1"), "end_devices", f"{ELSEWHERE}/{number}") for number in range(5))
+    await asyncio.gather(*await at_once(serving, *works))
+    assert (len(serving.subscriptions), serving.commits) == (5, before + 3)
+
+
+async def test_a_wish_that_is_refused_spoils_no_other_of_its_transaction(subscribing, serving, der, monkeypatch):
+    monkeypatch.setattr(subscriptions, "PER_DER", 2)
+    uris = [f"{ELSEWHERE}/{number}" for number in range(4)]
+    works = [subscribing.subscribe(der("pv-1"), "end_devices", uri) for uri in uris]
+    works.append(subscribing.subscribe(der("pv-2"), "end_devices"))
+    before = serving.commits
+    outcomes = await asyncio.gather(*await at_once(serving, *works), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [SubscriptionRecord] * 2 + [TooMany] * 2 + [SubscriptionRecord]
+    assert (len(serving.subscriptions), serving.commits) == (3, before + 1)
+
+
+async def test_who_lost_its_right_while_it_waited_is_refused(subscribing, serving, der):
+    async with serving.writing:
+        device = der("pv-1")
+        waiting = asyncio.ensure_future(subscribing.subscribe(device, "end_devices"))
+        await asyncio.sleep(0)
+        await serving.commit([replace(device, enabled=False)])
+    with pytest.raises(Forbidden):
+        await waiting
+    assert serving.subscriptions == {}
+
+
+async def test_the_same_wish_twice_at_once_is_kept_once_and_renewed(subscribing, serving, der):
+    works = (subscribing.subscribe(der("pv-1"), "end_devices") for _ in range(3))
+    first, *again = await asyncio.gather(*await at_once(serving, *works))
+    assert first.created_at == first.renewed_at
+    assert all(record.created_at < record.renewed_at for record in again)
+    assert {record.subscription_id for record in again} == {first.subscription_id} == set(serving.subscriptions)
+    assert [record.verb for record in serving.store.load(AuditRecord)].count("subscribe") == 1
+
+
+async def test_what_was_kept_while_a_wish_waited_is_renewed_without_audit(subscribing, serving, der):
+    async with serving.writing:
+        waiting = asyncio.ensure_future(subscribing.subscribe(der("pv-1"), "end_devices"))
+        await asyncio.sleep(0)
+        now = serving.clock.now()
+        known = SubscriptionRecord(
+            party=serving.party,
+            subscription_id="aaaa",
+            der_id=der("pv-1").der_id,
+            resource="end_devices",
+            notification_uri="https://93.184.216.34/told",
+            encoding=0,
+            level="+S1",
+            limit=0,
+            created_at=now,
+            renewed_at=now,
+        )
+        await serving.commit([known])
+    assert (await waiting).subscription_id == "aaaa"
+    assert "subscribe" not in [record.verb for record in serving.store.load(AuditRecord)]
+
+
+async def test_a_store_that_refuses_refuses_all_that_wait_and_keeps_none(subscribing, serving, der, full_disk):
+    works = (subscribing.subscribe(der("pv-1"), "end_devices", f"{ELSEWHERE}/{number}") for number in range(3))
+    tasks = await at_once(serving, *works)
+    full_disk()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [LinkError] * 3
+    assert len({id(outcome) for outcome in outcomes}) == 3
+    assert serving.subscriptions == {}
+
+
+async def test_who_gives_up_while_others_wait_takes_nobody_along(subscribing, serving, der):
+    works = (subscribing.subscribe(der("pv-1"), "end_devices", f"{ELSEWHERE}/{number}") for number in range(3))
+    async with serving.writing:
+        first, *others = [asyncio.ensure_future(work) for work in works]
+        await asyncio.sleep(0)
+        first.cancel()
+    records = await asyncio.gather(*others)
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert {record.subscription_id for record in records} == set(serving.subscriptions)
 
 
 async def test_a_cancelled_subscription_is_gone_with_its_notice(subscribing, serving, der):
