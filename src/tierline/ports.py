@@ -305,6 +305,10 @@ class Heeding(Protocol):
         """Say what is to be thought of a value that `measure` gave last."""
         ...
 
+    def changed(self) -> DeviceFacts | None:
+        """Give what the device is now, once, when it is no longer what it was said to be or what it holds is in doubt."""
+        ...
+
 
 class Northbound(Protocol):
     """One server above: brings programs, takes Responses, readings and status."""

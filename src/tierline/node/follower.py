@@ -219,6 +219,9 @@ class Follower:
         while True:
             due = self._clock.now() + timedelta(seconds=self._me.measure_s)
             values, alarms = await self._south.measure()
+            if isinstance(self._south, Heeding) and (changed := self._south.changed()) is not None:
+                facts = changed
+                self._take_facts(facts)
             await self._take_measurement(facts, values, alarms, self._clock.now())
             await self._clock.sleep_until(due)
 

@@ -106,6 +106,9 @@ class Fleet:
         """How the active power that is set is shared out; None while none is."""
         self._shared_at: datetime | None = None
         self._facts: DeviceFacts | None = None
+        self._changed: DeviceFacts | None = None
+        self._in_doubt = False
+        """Whether what is held may no longer be."""
         self._quality: dict[PointName, Quality] = {}
         self._refused: Setpoints | None = None
         """What was refused last, so that it is written down once."""
@@ -186,10 +189,15 @@ class Fleet:
         """Say what is to be thought of a sum that `measure` gave last."""
         return self._quality.get(point, Quality.VALID)
 
+    def changed(self) -> DeviceFacts | None:
+        """Give what the fleet is now, once, when its members, their ratings or the grants have changed."""
+        found, self._changed = self._changed, None
+        return found
+
     async def measure(self) -> tuple[Sequence[tuple[str, int, int, int]], Sequence[Alarm]]:
         """Sum up what enough members measure; then keep the controls in force going, and correct the shares.
 
-        Raises: LinkError when the fleet is no longer what it was found to be, or the store refuses.
+        Raises: LinkError when the store refuses.
         """
         async with self._lock:
             group_id = await self._group()
@@ -197,9 +205,9 @@ class Fleet:
             now = self._serving.clock.now()
             figures = {point: self._figure(point, members, now) for point in ("w", "var")}
             await self._keep(group_id, members, figures["w"], now)
-            if self._facts is not None and (found := self._described(group_id)) != self._facts:
-                self._facts = found
-                raise LinkError("the fleet has changed: its members, what they are rated for, or what is granted")
+            if self._facts is not None and ((found := self._described(group_id)) != self._facts or self._in_doubt):
+                self._facts = self._changed = found
+                self._in_doubt = False
             return self._told(figures, members, now), []
 
     async def close(self) -> None:
@@ -296,14 +304,15 @@ class Fleet:
     async def _keep(self, group_id: GroupId, members: Mapping[DerId, Member], figure: Figure, now: datetime) -> None:
         """Renew what is about to end, follow who came and went, and correct the shares when they miss the target.
 
-        Raises: LinkError, also when what is held is no longer granted: then it is found out anew and decided again.
+        What is no longer granted is left to end, and to be decided again. Raises: LinkError.
         """
         if not len(self._target):
             return
         try:
             sources = self._sources(self._target, self._behind, group_id)
-        except (Unsupported, Forbidden) as error:
-            raise LinkError(f"what the fleet holds is no longer granted: {error}") from error
+        except (Unsupported, Forbidden):
+            self._in_doubt = True
+            return
         total_w = set_w(self._target, members.values())
         verb = "kept"
         if total_w is not None and self._shared is not None and self._shared_at is not None:
