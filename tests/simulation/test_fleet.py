@@ -15,7 +15,7 @@ from tierline.model.control import Setpoints
 from tierline.model.errors import TierlineError
 from tierline.model.identity import ChannelId, DerId, Lfdi, PartyId
 from tierline.model.parties import Authority, Channel, ChannelMode, Principal, Role
-from tierline.model.records import AuditRecord
+from tierline.model.records import AuditRecord, DerInfoKind
 from tierline.model.telemetry import Quality
 from tierline.node.compose import Pace
 from tierline.node.config import parse_config
@@ -26,6 +26,7 @@ from tierline.operations.serving.audit import faults
 from tierline.operations.serving.state import Serving
 from tierline.ports import DeviceFacts, ReadBack
 from tierline.protocols.sep2.follow.walk import Entry
+from tierline.protocols.sep2.mapping.described import read_told
 from tierline.protocols.sep2.north import Sep2North
 from tierline.protocols.sep2.server import Sep2Server
 from tierline.protocols.sep2.transport import Peer, Request, Response
@@ -355,6 +356,36 @@ def test_however_often_it_dies_a_fleet_answers_once_and_outlives_no_parent(hiera
         assert len({der for der, _ in chain.fleet_half.responses.get(control.mrid, {})}) <= 1
     assert seen["after"] == pytest.approx(0.8 * sum(RATINGS_W), rel=0.02)
     assert faults(chain.fleet_half.store.load(AuditRecord)) == []
+
+
+def test_who_joins_during_an_event_gets_a_share_and_the_market_is_told_of_it(hierarchy):
+    chain = hierarchy()
+    seen = {}
+
+    async def scene(chain):
+        await asyncio.sleep(600)
+        control = await chain.send(60, 3600, target_w=Decimal(40_000))
+        await asyncio.sleep(600)
+        lfdi, late = Lfdi("E7" * 20), Inverter(40_000)
+        await registry.register(OPERATOR, chain.fleet_half, [registry.NewDevice(lfdi=lfdi)])
+        member = chain.follower(late, lfdi, lambda: chain.fleet_server, "sunny", "sunny", 99)
+        chain.inverters.append(late)
+        chain.tasks.append(chain.loop.create_task(member.run()))
+        await asyncio.sleep(1500)
+        seen["watts"], seen["late"] = chain.watts, late.watts
+        seen["rated"] = {
+            read_told(kind, record.document).values.get("set_max_w")
+            for (_, kind), record in chain.market.infos.items()
+            if kind is DerInfoKind.SETTINGS
+        }
+        seen["answers"] = chain.answers(control.mrid)
+
+    logs = chain.run(scene)
+    assert seen["watts"] == pytest.approx(40_000, rel=0.02)
+    assert seen["late"] == pytest.approx(40_000 * 40 / 140, rel=0.05)
+    assert seen["rated"] == {sum(RATINGS_W) + 40_000}
+    assert seen["answers"] == [1, 2]
+    assert not [line for line in logs if line["log_level"] == "error"]
 
 
 def test_a_control_that_the_market_cancels_is_cancelled_for_the_members(hierarchy):

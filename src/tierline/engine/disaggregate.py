@@ -112,13 +112,22 @@ def correct(
     """Move the shares towards what makes the sum measured reach the target, whoever does not follow.
 
     It sums up the error, within what all can do together: `last.total_w` never goes beyond that, so nothing winds up. Shares
-    stay as they are while the error is within the dead band and the members are the same.
+    stay as they are while the error is within the dead band, the members are the same and each is rated for its share.
     """
     error_w = target_w - measured_w
-    is_same = last.watts.keys() == {member.der_id for member in members}
-    if is_same and abs(error_w) <= tuning.dead_band_w:
+    fits = _fits(last, members)
+    if fits and abs(error_w) <= tuning.dead_band_w:
         return last
-    return share(last.total_w + tuning.gain * error_w, members, policy, resolution_w=resolution_w)
+    # What those before could not take, others may.
+    total_w = last.total_w if fits else last.total_w + last.rest_w
+    return share(total_w + tuning.gain * error_w, members, policy, resolution_w=resolution_w)
+
+
+def _fits(last: Shared, members: Sequence[Share]) -> bool:
+    """Tell whether shares are of these members, and none beyond what it is rated for."""
+    if last.watts.keys() != {member.der_id for member in members}:
+        return False
+    return all(-member.absorb_w <= last.watts[member.der_id] <= member.rating_w for member in members)
 
 
 def _poured(

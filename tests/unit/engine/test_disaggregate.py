@@ -135,3 +135,17 @@ def test_a_correction_does_not_wind_up():
         last = correct(Decimal(60_000), Decimal(0), last, THREE, Policy.RATING, TUNING)
     assert (last.total_w, last.rest_w) == (60_000, 30_000)
     assert correct(Decimal(60_000), Decimal(62_000), last, THREE, Policy.RATING, TUNING).total_w == 59_000
+
+
+def test_a_share_beyond_what_a_member_is_rated_for_now_is_not_left_alone():
+    last = share(Decimal(12_000), THREE, Policy.RATING)
+    smaller = (member(A, 1000), *THREE[1:])
+    assert correct(Decimal(12_000), Decimal(12_000), last, smaller, Policy.RATING, TUNING).watts[A] <= 1000
+    clouded = (member(A, 10_000, available_w=100), *THREE[1:])
+    assert correct(Decimal(12_000), Decimal(12_000), last, clouded, Policy.RATING, TUNING) is last
+
+
+def test_who_joins_may_take_what_the_others_could_not():
+    last = share(Decimal(40_000), THREE[:2], Policy.RATING)
+    assert last.rest_w == 10_000
+    assert correct(Decimal(40_000), Decimal(40_000), last, THREE, Policy.RATING, TUNING).total_w == 40_000

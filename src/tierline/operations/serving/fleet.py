@@ -12,7 +12,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tierline.engine.disaggregate import Policy, Shared, Tuning, correct, share
+from tierline.engine.disaggregate import Policy, Share, Shared, Tuning, correct, share
 from tierline.engine.privacy import Relation, may_see_sum
 from tierline.engine.rollup import Freshness, roll_up
 from tierline.model.control import Setpoints
@@ -292,14 +292,22 @@ class Fleet:
             self._shared = None
             return
         last = None if is_new else self._shared
-        if last is None or last.watts.keys() != members.keys():
-            self._shared = share(
-                total_w if last is None else last.total_w,
-                [member.share() for member in members.values()],
-                self._rules.policy,
-                resolution_w=resolution_w(members.values()),
-            )
+        if last is None:
+            step = resolution_w(members.values())
+            self._shared = share(total_w, _shares(members), self._rules.policy, resolution_w=step)
+        else:
+            self._shared = self._corrected(total_w, total_w, last, members)
+        if self._shared is not last:
             self._shared_at = self._serving.clock.now()
+
+    def _corrected(
+        self, total_w: Decimal, measured_w: Decimal, last: Shared, members: Mapping[DerId, Member]
+    ) -> Shared:
+        """Give the shares that follow the last ones: those themselves while nothing speaks against them."""
+        step = resolution_w(members.values())
+        # At least what rounding may leave is left alone.
+        tuning = Tuning(dead_band_w=max(abs(total_w) * self._rules.tolerance, len(members) * step))
+        return correct(total_w, measured_w, last, _shares(members), self._rules.policy, tuning, resolution_w=step)
 
     async def _keep(self, group_id: GroupId, members: Mapping[DerId, Member], figure: Figure, now: datetime) -> None:
         """Renew what is about to end, follow who came and went, and correct the shares when they miss the target.
@@ -320,23 +328,10 @@ class Fleet:
             is_settled = figure.oldest is not None and figure.oldest - self._shared_at >= self._rules.settled_after
             is_measured = figure.measured > 0 and figure.total is not None
             measured_w = Decimal(round(figure.total or 0.0)) if is_settled and is_measured else total_w
-            corrected = correct(
-                total_w,
-                measured_w,
-                self._shared,
-                [member.share() for member in members.values()],
-                self._rules.policy,
-                Tuning(dead_band_w=self._dead_band_w(total_w, members)),
-                resolution_w=resolution_w(members.values()),
-            )
+            corrected = self._corrected(total_w, measured_w, self._shared, members)
             if corrected is not self._shared:
                 self._shared, self._shared_at, verb = corrected, now, "corrected"
         await self._write(group_id, members, sources, {}, verb)
-
-    def _dead_band_w(self, total_w: Decimal, members: Mapping[DerId, Member]) -> Decimal:
-        """Give the error that is left alone: a part of the target, and at least what rounding may leave."""
-        rounding_w = len(members) * resolution_w(members.values())
-        return max(abs(total_w) * self._rules.tolerance, rounding_w)
 
     # --- what is written --------------------------------------------------------------------------------------------
 
@@ -398,6 +393,10 @@ class Fleet:
         told = None if self._shared is None else self._shared.watts
         estimates = estimates_w(members.values(), told) if point == "w" else {}
         return roll_up(point, members, readings, now, Freshness(max_age=self._rules.max_age), estimates.get)
+
+
+def _shares(members: Mapping[DerId, Member]) -> list[Share]:
+    return [member.share() for member in members.values() if member.can_be_set]
 
 
 def _is_same(

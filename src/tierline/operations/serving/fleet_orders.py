@@ -73,7 +73,7 @@ class Orders:
             own: dict[FunctionName, Value] = {}
             if limits is not None and "gen_lim_w" in source.functions:
                 own["max_lim_w_pct"] = limits[der_id]
-            if self.shared is not None and not SET.isdisjoint(source.functions) and member.can_be_set:
+            if self.shared is not None and not SET.isdisjoint(source.functions) and der_id in self.shared.watts:
                 name, value = set_to(member, self.shared.watts[der_id])
                 limit = own.get(name)
                 own[name] = min(value, limit) if isinstance(limit, Decimal) else value
@@ -104,7 +104,10 @@ class Orders:
         return detail
 
     def _limits(self) -> dict[DerId, Decimal] | None:
-        """Give each member its part of a limit in watts, in percent, which every DER understands."""
+        """Give each member its part of a limit in watts, in percent, which every DER understands.
+
+        Who has not said what it is rated for gets 0 %: nobody can tell how much it would add.
+        """
         limit_w, limit_pct = self.target.get("gen_lim_w"), self.target.get("max_lim_w_pct", _HUNDRED)
         if not isinstance(limit_w, Decimal):
             return None

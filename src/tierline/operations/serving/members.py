@@ -66,7 +66,9 @@ class Member:
 
     @property
     def can_be_set(self) -> bool:
-        """Whether there is any function by which its active power can be set."""
+        """Whether it is known how much it may be told, and there is a function to tell it by."""
+        if not self.rating_w and not self.absorb_w:
+            return False
         return self.functions is None or not self.functions.isdisjoint(SETTABLE)
 
     @property
@@ -75,12 +77,11 @@ class Member:
         return None if self.measured_w is None else self.values.get("stat_w_avail")
 
     def share(self) -> Share:
-        """Give what the rules of sharing out need of it."""
-        can_generate = self.can_be_set
+        """Give what the rules of sharing out need of a member that can be set."""
         can_absorb = self.functions is None or not self.functions.isdisjoint(SETTABLE - {"max_lim_w_pct"})
         return Share(
             der_id=self.der_id,
-            rating_w=self.rating_w if can_generate else _ZERO,
+            rating_w=self.rating_w,
             absorb_w=self.absorb_w if can_absorb else _ZERO,
             available_w=self.available_w,
             measured_w=self.measured_w,

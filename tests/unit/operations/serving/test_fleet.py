@@ -343,6 +343,21 @@ async def test_who_joins_while_a_total_is_held_gets_its_share_with_the_next_targ
     assert [shown(f"pv-{number}")["target_w"] for number in (1, 2, 3)] == [2500, 5000, 7500]
 
 
+async def test_who_has_not_said_what_it_is_rated_for_is_told_nothing_until_it_does(
+    make_fleet, order, serving, operator, der, shown, describe
+):
+    serving.grid = None
+    await groups.create_group(operator, serving, "all", everybody=True)
+    for point in ("pv-1", "pv-2"):
+        await describe(point, rtg_max_w=10_000)
+    fleet = make_fleet(group="all")
+    await order(fleet, target_w=Decimal(9000))
+    assert [shown(f"pv-{number}") for number in (1, 2, 3)] == [{"target_w": 4500}, {"target_w": 4500}, {}]
+    await describe("pv-3", rtg_max_w=10_000)
+    await fleet.measure()
+    assert [shown(f"pv-{number}")["target_w"] for number in (1, 2, 3)] == [3000, 3000, 3000]
+
+
 async def test_the_fleet_of_a_party_is_of_those_it_manages(make_fleet, serving, operator):
     new = registry.NewDevice(lfdi=Lfdi("EE" * 20), service_point="pv-1", managed_by=PartyId("sunny"))
     await registry.register(operator, serving, [new])

@@ -89,9 +89,9 @@ async def test_who_can_only_be_limited_absorbs_nothing_and_who_cannot_be_told_ge
     await say("pv-1", DerInfoKind.CAPABILITY, rtg_max_charge_rate_w=5000, functions=["max_lim_w_pct"])
     share = of("pv-1").share()
     assert (share.rating_w, share.absorb_w) == (10_000, 0)
+    assert of("pv-1").can_be_set
     await say("pv-2", DerInfoKind.CAPABILITY, rtg_max_charge_rate_w=5000, functions=["connect"])
-    share = of("pv-2").share()
-    assert (share.rating_w, share.absorb_w) == (0, 0)
+    assert not of("pv-2").can_be_set
 
 
 async def test_who_is_shut_out_or_is_no_der_is_no_member(of, serving, operator, der):
@@ -106,5 +106,6 @@ async def test_who_hangs_nowhere_and_said_nothing_is_rated_nothing(serving, oper
     record = await create_group(operator, serving, "all", everybody=True)
     members = Members(serving, read).of(record.group.id, clock.now(), timedelta(minutes=15)).values()
     assert len(members) == 5
-    assert min(member.rating_w for member in members) == 0
+    (unknown,) = [member for member in members if not member.rating_w]
+    assert not unknown.can_be_set
     assert {member.price for member in members} == {None}
