@@ -11,8 +11,11 @@ from tierline.model.control import Control, Interval, Provenance, Setpoints
 from tierline.model.identity import ChannelId, Lfdi, Mrid, PartyId
 from tierline.model.parties import Principal, Role
 from tierline.model.programs import DefaultControl, FleetMember, FleetSeen, Program
+from tierline.model.records import AuditRecord
+from tierline.operations.relay.downward import mirror
 from tierline.operations.relay.relayed import Relayed
 from tierline.operations.serving import registry
+from tierline.operations.serving.audit import faults
 
 _LEVELS = runpy.run_path(str(Path(__file__).parents[3] / "levels.py"))
 
@@ -72,6 +75,18 @@ class Scene:
     async def register(self, *lfdis, **parts):
         devices = [registry.NewDevice(lfdi=lfdi, pin=111115, **parts) for lfdi in lfdis or self.lfdis[:2]]
         return await registry.register(_LEVELS["OPERATOR"], self.serving, devices)
+
+    async def refused(self, above, *programs):
+        """Mirror what is refused in part; gives what is, told once in the audit and never again in any life."""
+        seen = self.seen(*programs)
+        changes = await mirror(above, self.serving, self.relayed, seen)
+        lines = [line for line in self.serving.store.load(AuditRecord) if line.outcome == "refused"]
+        assert [line.resource for line in lines] == list(changes.refused) != []
+        assert faults(self.serving.store.load(AuditRecord)) == []
+        assert (await mirror(above, self.serving, self.relayed, seen)).commits == 0
+        serving, relayed = self.restarted()
+        assert (await mirror(above, serving, relayed, seen)).commits == 0
+        return changes.refused
 
     def restarted(self, enrol="none"):
         """Give the relay as it would be after a restart: from its store alone."""
