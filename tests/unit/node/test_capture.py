@@ -100,3 +100,9 @@ async def test_a_request_is_written_down_before_it_leaves(capture, files):
     ]
     await courier.close()
     assert inner.is_closed
+
+
+def test_what_differs_in_numbers_only_is_written_once_but_a_name_with_a_number_is_not(capture, files):
+    for body in (b"<a>1</a>", b"<a>-22</a>", b"<a>pv_1</a>", b"<a>pv_2</a>"):
+        capture.sent(ADA, "POST /mup/x", body)
+    assert [line["body"] for line in files.lines] == ["<a>1</a>", "<a>pv_1</a>", "<a>pv_2</a>"]
