@@ -105,7 +105,7 @@ listen = "127.0.0.1:0"
 async def test_the_console_of_a_node_writes_the_first_token_once(serving, files, tmp_path):
     config = parse_config(CONFIG, tmp_path / "node.toml")
     half = SimpleNamespace(state=serving, handler=SimpleNamespace(requests=Counter()))
-    node = SimpleNamespace(config=config, serving=half, follower=None, files=files, name="utility")
+    node = SimpleNamespace(config=config, serving=half, follower=None, relaying=None, files=files, name="utility")
     for _ in range(2):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
