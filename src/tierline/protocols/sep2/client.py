@@ -150,11 +150,17 @@ def _is_repeated(items: list[Value]) -> bool:
     return len(names) != len(set(names))
 
 
+_PLAIN: Final = re.compile(r"(/[A-Za-z0-9_~-]+)+(\?[A-Za-z0-9_~=&-]+)?")
+"""A path with neither authority nor dots nor escapes, which joined to its server is what it was."""
+
+
 def same_origin(href: str, server: str) -> str:
     """Give the path and query of a link that was found on a server, which is named host:port.
 
     Raises: PeerError when it leads elsewhere: no server can send us to another one.
     """
+    if _PLAIN.fullmatch(href):
+        return href  # nothing in it to resolve, as in most of the many links of a walk
     host, _, port = server.rpartition(":")
     authority = f"[{host}]:{port}" if ":" in host else server
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from tierline.model.records import NoticeStatus
@@ -43,6 +44,10 @@ def is_subscribable(place: Place) -> bool:
     return place in _WATCHED
 
 
+_href: Final = lru_cache(maxsize=1024)(parse_path)
+"""One wish asks several times what its path names."""
+
+
 class Locator:
     """Says what the paths of a serving node stand for."""
 
@@ -51,7 +56,7 @@ class Locator:
 
     def __call__(self, path: str) -> Watch | None:
         """Find what a path names; None when it names nothing that can be subscribed to."""
-        href = parse_path(path)
+        href = _href(path)
         kind = None if href is None else _WATCHED.get(href.place)
         if href is None or kind is None:
             return None

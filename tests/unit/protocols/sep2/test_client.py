@@ -177,6 +177,10 @@ def test_elements_nobody_knows_are_passed_over():
         ("https://192.0.2.1:8443/edev", "/edev"),
         ("HTTPS://192.0.2.1:8443/edev#x", "/edev"),
         ("//192.0.2.1:8443/edev", "/edev"),
+        ("/edev/../dcap", "/dcap"),
+        ("/edev/.?", "/edev/"),
+        ("/edev#x", "/edev"),
+        ("/edev/1%2F..", "/edev/1%2F.."),
     ],
 )
 def test_a_link_on_the_same_server_is_its_path(href, path):
