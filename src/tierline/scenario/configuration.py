@@ -31,7 +31,7 @@ PEN: Final = 32473
 
 CUSTOMERS: Final = "customers"
 """The group of an aggregator's own DERs that the market may ask for power."""
-_FAST_S: Final = 60
+_FAST_S: Final = 120
 """How often an aggregator has its gateways walk and post: dispatch is faster than the utility's pace."""
 _GRANT_LASTS: Final = timedelta(days=30)
 
