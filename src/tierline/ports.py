@@ -257,6 +257,18 @@ class Behind:
     """When the event ends; None for what has no end."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coming:
+    """What will be held from a time on, unless something changes until then."""
+
+    channel: ChannelId
+    mrid: Mrid
+    """The event."""
+    setpoints: Setpoints
+    starts_at: datetime
+    ends_at: datetime
+
+
 class Southbound(Protocol):
     """One device, one writer: the link to what obeys."""
 
@@ -297,8 +309,8 @@ class Southbound(Protocol):
 class Heeding(Protocol):
     """A south link that hands its target on, and so must know when others come to stand behind the same values."""
 
-    def heed(self, behind: Mapping[FunctionName, Behind]) -> None:
-        """Take over who stands behind each function now; what is to be held is only said by `apply`."""
+    def heed(self, behind: Mapping[FunctionName, Behind], coming: Sequence[Coming] = ()) -> None:
+        """Take over who stands behind each function now, and what comes; what is to be held is only said by `apply`."""
         ...
 
     def quality_of(self, point: PointName) -> Quality:

@@ -388,6 +388,28 @@ def test_who_joins_during_an_event_gets_a_share_and_the_market_is_told_of_it(hie
     assert not [line for line in logs if line["log_level"] == "error"]
 
 
+def test_members_begin_in_time_and_leave_no_gap_between_events_of_the_market(hierarchy):
+    chain = hierarchy()
+    seen = {}
+
+    async def scene(chain):
+        await asyncio.sleep(600)
+        start = chain.clock.now() + timedelta(seconds=300)
+        await chain.send(300, 600, target_w=Decimal(40_000))
+        await chain.send(900, 600, target_w=Decimal(30_000))
+        await chain.clock.sleep_until(start + timedelta(seconds=45))
+        seen["begun"] = chain.watts
+        for after_s in (590, 605, 620, 645):
+            await chain.clock.sleep_until(start + timedelta(seconds=after_s))
+            seen[after_s] = chain.watts
+
+    chain.run(scene)
+    assert seen["begun"] == pytest.approx(40_000, rel=0.02), "sooner than all of them came again"
+    assert seen[590] == pytest.approx(40_000, rel=0.02)
+    assert max(seen[605], seen[620]) < 41_000, "nobody was let go in between"
+    assert seen[645] == pytest.approx(30_000, rel=0.02)
+
+
 def test_a_control_that_the_market_cancels_is_cancelled_for_the_members(hierarchy):
     chain = hierarchy()
     seen = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tierline.ports import Behind
+from tierline.ports import Behind, Coming
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,3 +27,17 @@ def behind_of(decision: Applied, events: Mapping[ChannelId, Iterable[EventState]
         for entry in decision.explanation
         if entry.applied
     }
+
+
+def coming_of(events: Iterable[tuple[ChannelId, EventState]]) -> list[Coming]:
+    """Give what is to be held later, for a device that hands it on ahead of time."""
+    return [
+        Coming(
+            channel=channel,
+            mrid=event.mrid,
+            setpoints=event.control.setpoints,
+            starts_at=event.starts_at,
+            ends_at=event.ends_at,
+        )
+        for channel, event in events
+    ]

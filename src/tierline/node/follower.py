@@ -40,7 +40,7 @@ from tierline.model.errors import Conflict, Forbidden, LinkError, PeerError, Uns
 from tierline.model.points import POINTS
 from tierline.model.records import AppliedRecord, FollowedEventRecord, FollowedProgramsRecord, OutboxRecord
 from tierline.model.telemetry import Phase, Quality, Reading
-from tierline.node.behind import behind_of
+from tierline.node.behind import behind_of, coming_of
 from tierline.node.reporting import Description, Reporter, next_phase
 from tierline.node.supervise import supervise
 from tierline.node.waiting import within
@@ -324,7 +324,7 @@ class Follower:
             event = self._events.popleft() if self._events else Tick()
             effects = obey.handle(event, self._clock.now())
             if isinstance(self._south, Heeding):
-                self._south.heed(self._behind(obey.decision))
+                self._south.heed(self._behind(obey.decision), coming_of(obey.coming(self._clock.now())))
             for effect in effects:
                 await self._carry_out(effect)
             if isinstance(event, OptOut):

@@ -458,3 +458,12 @@ def test_a_walk_of_a_stranger_is_our_bug():
     obey = Obey(p.rules(), p.middle)
     with pytest.raises(KeyError):
         obey.handle(Seen(walk=ProgramsSeen(channel=ChannelId("stranger"), programs=())), p.at(0))
+
+
+def test_what_comes_is_told_where_one_channel_is_obeyed():
+    obey = Obey(p.rules(), p.middle)
+    obey.handle(seen(p.program("F0", 1, p.limit("A", 10, 10))), p.at(0))
+    assert [(channel, event.mrid) for channel, event in obey.coming(p.at(0))] == [(p.UTILITY.id, p.mrid("A"))]
+    both = Obey(p.rules(channels=(p.UTILITY, p.AGGREGATOR), mode=ChannelMode.DUAL), p.middle)
+    both.handle(seen(p.program("F0", 1, p.limit("A", 10, 10))), p.at(0))
+    assert both.coming(p.at(0)) == (), "who wins between channels is decided when it is time"

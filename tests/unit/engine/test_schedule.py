@@ -280,3 +280,18 @@ def test_a_ramp_time_is_for_who_keeps_to_one():
     ramped = p.program("F0", 1, p.limit("A", 0, 10, ramp_time_s=Decimal(5)))
     assert step(schedule(), 0, ramped) == [("A", 252)]
     assert step(schedule(carries_ramp_time=True), 0, ramped) == [("A", 1), ("A", 2)]
+
+
+def test_what_comes_is_what_will_start_whatever_else_is_known():
+    limit, half = {"max_lim_w_pct": Decimal(50)}, {"max_lim_w_pct": Decimal(20)}
+    it = schedule()
+    first, second = p.event("1", 10, 20, limit), p.event("2", 30, 20, half)
+    step(it, 0, p.program("A", 1, first, second))
+    assert [str(event.mrid).lstrip("0") for event in it.coming(p.at(0))] == ["1", "2"]
+    step(it, 10)
+    assert [str(event.mrid).lstrip("0") for event in it.coming(p.at(10))] == ["2"]
+    rival = p.event("3", 45, 20, limit, created=1)
+    step(it, 11, p.program("A", 1, first, second, rival))
+    assert it.coming(p.at(11)) == [], "who wins is seen when it is time"
+    step(it, 12, p.program("B", 1))
+    assert it.coming(p.at(12)) == [], "its program is not assigned"

@@ -5,7 +5,7 @@ from tierline.engine.arbitration import Applied, Entry
 from tierline.engine.lifecycle import EventState
 from tierline.model.control import Control, Interval, Setpoints
 from tierline.model.identity import ChannelId, Mrid
-from tierline.node.behind import behind_of
+from tierline.node.behind import behind_of, coming_of
 from tierline.ports import Behind
 
 NOON = datetime(2026, 6, 18, 12, tzinfo=UTC)
@@ -43,3 +43,9 @@ def test_each_applied_function_names_what_stands_behind_it_and_when_that_ends():
         "max_lim_w_pct": Behind(channel=MARKET, mrid=A, until=NOON + timedelta(minutes=5)),
         "target_w": Behind(channel=MARKET, mrid=D),
     }
+
+
+def test_what_comes_is_told_with_its_effective_times():
+    (one,) = coming_of([(MARKET, event(A, 5))])
+    assert (one.channel, one.mrid, one.setpoints) == (MARKET, A, Setpoints())
+    assert (one.starts_at, one.ends_at) == (NOON, NOON + timedelta(minutes=5))

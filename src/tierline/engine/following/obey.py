@@ -232,6 +232,13 @@ class Obey:
         """What it shall hold."""
         return self._decision
 
+    def coming(self, now: datetime) -> tuple[tuple[ChannelId, EventState], ...]:
+        """Give the events that will start at their time by all that is known now; none where several channels are obeyed."""
+        obeyed = [(name, link) for name, link in self._links.items() if link.schedule.rules.of_record]
+        if len(obeyed) != 1:
+            return ()
+        return tuple((name, event) for name, link in obeyed for event in link.schedule.coming(link.time(now)))
+
     def events(self) -> Mapping[ChannelId, tuple[EventState, ...]]:
         """Give the events that are remembered, by channel."""
         return {name: tuple(link.schedule.events.values()) for name, link in self._links.items()}

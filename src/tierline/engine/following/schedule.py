@@ -107,6 +107,18 @@ class Schedule:
         """Say when something can change next; None when only a walk can change anything."""
         return min((t for t in self._boundaries() if self._time is None or t > self._time), default=None)
 
+    def coming(self, now: datetime) -> list[EventState]:
+        """Give the events that will start at their time by all that is known now: no other wants any of their modes then."""
+        known = list(self._taking_part())
+        return [
+            event
+            for event in known
+            if event.starts_at > now
+            and not event.has_started
+            and len(event.held) == len(event.control.setpoints)
+            and all(other is event or not _meet(event, other) for other in known)
+        ]
+
     def in_effect(self, now: datetime) -> dict[FunctionName, EventState]:
         """Say which event holds each mode at this moment."""
         found: dict[FunctionName, EventState] = {}
@@ -326,3 +338,8 @@ def in_program_order(programs: Iterable[Program]) -> tuple[Program, ...]:
     for program in ranked:
         unique.setdefault(program.mrid, program)
     return tuple(unique.values())
+
+
+def _meet(one: EventState, other: EventState) -> bool:
+    """Tell whether two events want the same mode at the same time."""
+    return is_similar(one, other) and max(one.starts_at, other.starts_at) < min(one.ends_at, other.ends_at)

@@ -46,6 +46,8 @@ class Wish:
     """When the parent ends; None when that is not known."""
     not_after: datetime | None = None
     """When it must have ended, whatever the parent says: what was granted ends then."""
+    starts_at: datetime | None = None
+    """When it begins; None: now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +112,7 @@ def derive(serving: Serving, programs: Iterable[Mrid], wishes: Iterable[Wish], n
             elif _is_wanted(wish, now):
                 new.append(_made(serving, served, wish, now, pace, taken))
         made += new
-        replaced = {frozenset(record.control.setpoints) for record in new}
+        replaced = {frozenset(record.control.setpoints) for record in new if record.control.interval.start <= now}
         # What a newer control for the same functions takes the place of is superseded by it, not cancelled.
         cancelled += [_cancelled(record, now) for record in live if frozenset(record.control.setpoints) not in replaced]
     return Derived(made=tuple(made), cancelled=tuple(cancelled))
@@ -156,18 +158,19 @@ def _last(wish: Wish) -> datetime | None:
 
 
 def _made(serving: Serving, served: Served, wish: Wish, now: datetime, pace: Pace, taken: set[Mrid]) -> ControlRecord:
-    start = now.replace(microsecond=0)
+    start = (now if wish.starts_at is None else max(now, wish.starts_at)).replace(microsecond=0)
     last = _last(wish)
     end = start + pace.hold if wish.until is None else wish.until
     end = end if last is None else min(end, last)
     # The newest creationTime supersedes, so no two of a program have the same.
-    newest = max((record.control.creation_time for record in served.controls.values()), default=start - _SECOND)
+    created = now.replace(microsecond=0)
+    newest = max((record.control.creation_time for record in served.controls.values()), default=created - _SECOND)
     control = Control(
         mrid=_new_mrid(serving, wish.parent, taken),
-        creation_time=max(start, newest + _SECOND),
+        creation_time=max(created, newest + _SECOND),
         interval=Interval(start=start, duration_s=max(1, (end - start) // _SECOND)),
         setpoints=wish.setpoints,
-        status_time=start,
+        status_time=created,
         provenance=Provenance(party=wish.party, channel=wish.channel, received_at=now, derived_from=wish.parent),
     )
     return ControlRecord(

@@ -22,7 +22,7 @@ from tierline.model.points import POINTS, DerType
 from tierline.model.telemetry import Quality
 from tierline.operations.serving.audit import entry
 from tierline.operations.serving.deriving import Pace, derive, outlived
-from tierline.operations.serving.fleet_orders import CARRIED, SHARED_OUT, Orders, Telling, audited
+from tierline.operations.serving.fleet_orders import CARRIED, SET, SHARED_OUT, Orders, Telling, audited
 from tierline.operations.serving.fleet_programs import FleetPrograms
 from tierline.operations.serving.fleet_values import (
     estimates_w,
@@ -34,16 +34,16 @@ from tierline.operations.serving.grants import Claims, allowed, functions_grante
 from tierline.operations.serving.groups import OF_PARTY, create_group
 from tierline.operations.serving.topology import find_group
 from tierline.operations.serving.wording import worded
-from tierline.ports import Behind, DeviceFacts, ReadBack
+from tierline.ports import Behind, Coming, DeviceFacts, ReadBack
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from tierline.engine.governor import Request
     from tierline.engine.rollup import Figure
     from tierline.model.control import ControlGrant, FunctionName, Value
-    from tierline.model.identity import ChannelId, DerId, GroupId
+    from tierline.model.identity import ChannelId, DerId, GroupId, Mrid
     from tierline.model.parties import Principal
     from tierline.model.telemetry import Alarm, PointName
     from tierline.operations.serving.grants import Source
@@ -55,6 +55,8 @@ _SUMMED = ("max_w", "max_va", "max_var", "max_var_neg", "max_charge_rate_w", "ma
 _ZERO = Decimal(0)
 _SETTLING = timedelta(seconds=30)
 """How long the power of a DER may take to follow a limit. Source: IEEE 1547-2018 4.6.2."""
+_ABOUT = timedelta(minutes=1)
+"""How long an event that begins may take to be applied."""
 _KEPT = timedelta(days=1)
 """How long a derived control is kept after its end."""
 
@@ -109,6 +111,11 @@ class Fleet:
         self._changed: DeviceFacts | None = None
         self._in_doubt = False
         """Whether what is held may no longer be."""
+        self._coming: tuple[Coming, ...] = ()
+        self._is_told_ahead = False
+        """Whether there may be controls of what comes."""
+        self._shared_ahead: dict[Mrid, Shared] = {}
+        """How what comes was shared out, so that it is the same when it begins."""
         self._quality: dict[PointName, Quality] = {}
         self._refused: Setpoints | None = None
         """What was refused last, so that it is written down once."""
@@ -152,6 +159,8 @@ class Fleet:
             except (Forbidden, Unsupported) as error:
                 await self._refuse(group_id, target, stands, str(error))
                 refusal = error
+                refused = {one.mrid for one in stands.values()}
+                self._coming = tuple(one for one in self._coming if one.mrid not in refused)
                 wanted, stands = self._still(target, stands, group_id)
                 sources = self._sources(wanted, stands, group_id)
             is_new = set_w(wanted, members.values()) is not None and not _alike(held, wanted)
@@ -181,9 +190,13 @@ class Fleet:
                 kept[name] = value
         return Setpoints.of(kept), {name: self._behind[name] for name in kept}
 
-    def heed(self, behind: Mapping[FunctionName, Behind]) -> None:
-        """Take over who stands behind each function now; `measure` makes of it what is due."""
+    def heed(self, behind: Mapping[FunctionName, Behind], coming: Sequence[Coming] = ()) -> None:
+        """Take over who stands behind each function now, and what comes; `measure` makes of it what is due."""
         self._behind |= {name: stands for name, stands in behind.items() if name in self._target}
+        now = self._serving.clock.now()
+        # What has just begun is about to be applied; until then it is not let go.
+        begun = [one for one in self._coming if one.starts_at <= now < one.starts_at + _ABOUT]
+        self._coming = (*coming, *begun)
 
     def quality_of(self, point: PointName) -> Quality:
         """Say what is to be thought of a sum that `measure` gave last."""
@@ -292,12 +305,16 @@ class Fleet:
             self._shared = None
             return
         last = None if is_new else self._shared
+        stands = next((self._behind[name] for name in SET if name in self._behind), None)
+        ahead = None if stands is None else self._shared_ahead.pop(stands.mrid, None)
+        if last is None and ahead is not None and ahead.total_w + ahead.rest_w == total_w:
+            last = ahead
         if last is None:
             step = resolution_w(members.values())
             self._shared = share(total_w, _shares(members), self._rules.policy, resolution_w=step)
         else:
             self._shared = self._corrected(total_w, total_w, last, members)
-        if self._shared is not last:
+        if is_new or self._shared is not last:
             self._shared_at = self._serving.clock.now()
 
     def _corrected(
@@ -314,7 +331,7 @@ class Fleet:
 
         What is no longer granted is left to end, and to be decided again. Raises: LinkError.
         """
-        if not len(self._target):
+        if not len(self._target) and not self._coming and not self._is_told_ahead:
             return
         try:
             sources = self._sources(self._target, self._behind, group_id)
@@ -348,21 +365,72 @@ class Fleet:
         Raises: LinkError.
         """
         programs = FleetPrograms(self._serving, group_id)
-        needs_own = bool(SHARED_OUT.intersection(self._target))
-        await programs.make(members if needs_own else (), in_common=len(self._target) > 0)
         now = self._serving.clock.now()
+        orders = Orders(self._target, self._shared, members, self._rules.policy)
+        ahead = self._ahead(group_id, members, now)
+        wanted = set(self._target).union(*(later.target for later, _ in ahead))
+        await programs.make(members if SHARED_OUT & wanted else (), in_common=bool(wanted))
         async with self._serving.writing:
-            orders = Orders(self._target, self._shared, members, self._rules.policy)
             wishes = [wish for source in sources for wish in orders.wishes(source, programs)]
+            wishes += [wish for later, source in ahead for wish in later.wishes(source, programs)]
+            self._is_told_ahead |= bool(ahead)
             derived = derive(self._serving, programs.all(), wishes, now, self._pace)
             if not derived.records:
+                self._is_told_ahead = bool(ahead)
                 return 0
             old = outlived(self._serving, programs.all(), now - _KEPT)
             told = Telling(f"fleet {group_id}", outcome, self._me)
-            audit = audited(self._serving, derived, orders.details(sources, requests), told)
+            details = orders.details(sources, requests)
+            details += [detail for later, source in ahead for detail in later.details([source], {})]
+            audit = audited(self._serving, derived, details, told)
             await self._serving.commit([*derived.records, *audit], old)
             self._serving.granted.extend(requests.values())
         return len(derived.records)
+
+    def _ahead(self, group_id: GroupId, members: Mapping[DerId, Member], now: datetime) -> list[tuple[Orders, Source]]:
+        """Give what members must be told now, because they come again only after it has begun: so it begins in time."""
+        held = {stands.mrid for stands in self._behind.values()}
+        found = []
+        for one in self._coming:
+            if one.mrid in held or one.starts_at - now > 2 * self._rules.poll or self._stands_in_the_way(one):
+                continue
+            stands = Behind(channel=one.channel, mrid=one.mrid, until=one.ends_at)
+            try:
+                (source,) = self._sources(one.setpoints, dict.fromkeys(one.setpoints, stands), group_id)
+                allowed(self._serving, [source], one.setpoints, self._target, members)
+            except (Unsupported, Forbidden):
+                continue  # it is refused, and that is written down, when it begins
+            total_w, shared = set_w(one.setpoints, members.values()), None
+            if total_w is not None:
+                last = self._shared_ahead.get(one.mrid)
+                if last is None:
+                    step = resolution_w(members.values())
+                    shared = share(total_w, _shares(members), self._rules.policy, resolution_w=step)
+                else:
+                    shared = self._corrected(total_w, total_w, last, members)
+                self._shared_ahead[one.mrid] = shared
+            found.append((Orders(one.setpoints, shared, members, self._rules.policy, one.starts_at), source))
+        self._shared_ahead = {
+            mrid: shared for mrid, shared in self._shared_ahead.items() if mrid in {one.mrid for one in self._coming}
+        }
+        return found
+
+    def _stands_in_the_way(self, one: Coming) -> bool:
+        """Tell whether something else is wanted of the same when it begins: then it is decided at that time, not ahead."""
+        lanes = _lanes(one.setpoints)
+        held = [
+            stands
+            for name, stands in self._behind.items()
+            if lanes & _lanes([name]) and (stands.until is None or stands.until > one.starts_at)
+        ]
+        others = [
+            other
+            for other in self._coming
+            if other.mrid != one.mrid
+            and lanes & _lanes(other.setpoints)
+            and max(one.starts_at, other.starts_at) < min(one.ends_at, other.ends_at)
+        ]
+        return bool(held or others)
 
     async def _refuse(
         self, group_id: GroupId, target: Setpoints, behind: Mapping[FunctionName, Behind], why: str
@@ -397,6 +465,11 @@ class Fleet:
 
 def _shares(members: Mapping[DerId, Member]) -> list[Share]:
     return [member.share() for member in members.values() if member.can_be_set]
+
+
+def _lanes(names: Iterable[FunctionName]) -> set[str]:
+    """Give what functions come to at a member: it has one set point and one limit of active power."""
+    return {"set" if name in SET else "limit" if name in {"gen_lim_w", "max_lim_w_pct"} else name for name in names}
 
 
 def _is_same(

@@ -15,6 +15,7 @@ from tierline.operations.serving.wording import worded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
 
     from tierline.engine.governor import Request
     from tierline.model.control import FunctionName, Value
@@ -48,6 +49,8 @@ class Orders:
     """The active power that is set; None when none is."""
     members: Mapping[DerId, Member]
     policy: Policy
+    starts_at: datetime | None = None
+    """When all of it is to begin; None: now."""
 
     def wishes(self, source: Source, programs: FleetPrograms) -> Iterator[Wish]:
         """Say what each program shall hold because of one source."""
@@ -61,6 +64,7 @@ class Orders:
                 channel=source.behind.channel,
                 until=source.behind.until,
                 not_after=source.granted_until,
+                starts_at=self.starts_at,
             )
 
         limits = self._limits()

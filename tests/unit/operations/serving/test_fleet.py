@@ -22,7 +22,7 @@ from tierline.operations.serving.fleet import Fleet, FleetRules
 from tierline.operations.serving.limits import recall
 from tierline.operations.serving.members import Members, Told
 from tierline.operations.serving.topology import find_group
-from tierline.ports import Behind, Heeding, Southbound
+from tierline.ports import Behind, Coming, Heeding, Southbound
 
 MARKET, ISO = ChannelId("market"), PartyId("iso")
 PARENT, OTHER = Mrid("A1" * 12 + "0000917C"), Mrid("B2" * 12 + "0000917C")
@@ -502,6 +502,101 @@ async def test_derived_controls_are_forgotten_after_a_day(fleet, order, clock, s
     await fleet.apply(fleet_of_tomorrow, behind={"connect": stands})
     assert control.mrid not in {known.mrid for known in controls(serving)}
     assert control.mrid not in serving.responses
+
+
+@pytest.fixture
+def coming(clock):
+    """Give an event of the market that begins in some minutes."""
+
+    def make(minutes=10, *, mrid=OTHER, lasts=30, **setpoints):
+        starts_at = clock.now() + timedelta(minutes=minutes)
+        return Coming(
+            channel=MARKET,
+            mrid=mrid,
+            setpoints=Setpoints.of(setpoints),
+            starts_at=starts_at,
+            ends_at=starts_at + timedelta(minutes=lasts),
+        )
+
+    return make
+
+
+async def test_what_comes_is_told_before_it_begins_and_not_again(fleet, order, coming, clock, shown, serving):
+    await order(fleet, target_w=Decimal(50_000), lasts=timedelta(minutes=10))
+    one = coming(target_w=Decimal(30_000))
+    fleet.heed({}, [one])
+    await fleet.measure()
+    ahead = [control for control in controls(serving) if control.provenance.derived_from == OTHER]
+    assert len(ahead) == 4
+    assert {(control.interval.start, control.interval.end) for control in ahead} == {(one.starts_at, one.ends_at)}
+    assert {served_status(control, [control], clock.now()) for control in ahead} == {EventStatus.SCHEDULED}
+    assert shown("pv-1") == {"target_w": 5000}
+    before = len(controls(serving))
+    clock.move(minutes=10)
+    fleet.heed({}, [])
+    await fleet.measure()
+    assert (await order(fleet, mrid=OTHER, target_w=Decimal(30_000), lasts=timedelta(minutes=30))).writes == 0
+    assert len(controls(serving)) == before
+    assert shown("pv-1") == {"target_w": 3000}
+
+
+async def test_what_comes_no_more_is_taken_back(fleet, coming, serving):
+    fleet.heed({}, [coming(max_lim_w_pct=Decimal(50))])
+    await fleet.measure()
+    assert [control.status for control in controls(serving)] == [EventStatus.SCHEDULED]
+    fleet.heed({}, [])
+    await fleet.measure()
+    assert [control.status for control in controls(serving)] == [EventStatus.CANCELLED]
+    commits = serving.commits
+    await fleet.measure()
+    assert serving.commits == commits
+
+
+async def test_what_begins_and_is_refused_is_taken_back(make_fleet, order, coming, clock, serving, grant, measure):
+    fleet = make_fleet(grants=[grant(power_w=70_000)])
+    fleet.heed({}, [coming(target_w=Decimal(50_000))])
+    await fleet.measure()
+    assert len(controls(serving)) == 4
+    clock.move(minutes=10)
+    for number, watts in ((1, -9000), (2, -19_000), (3, -29_000)):
+        await measure(f"pv-{number}", "w", watts)
+    with pytest.raises(Unsupported, match="would move up to"):
+        await order(fleet, mrid=OTHER, target_w=Decimal(50_000), lasts=timedelta(minutes=30))
+    assert {control.status for control in controls(serving)} == {EventStatus.CANCELLED}
+
+
+async def test_what_is_not_granted_or_far_away_or_not_alone_is_not_told_ahead(
+    make_fleet, order, coming, serving, grant
+):
+    fleet = make_fleet(grants=[grant({"target_w", "max_lim_w_pct", "gen_lim_w", "fixed_w_pct"})])
+    await order(fleet, max_lim_w_pct=Decimal(50), lasts=timedelta(minutes=11))
+    before = len(controls(serving))
+    for what in (
+        [coming(connect=False)],
+        [coming(30, target_w=Decimal(1))],
+        [coming(gen_lim_w=Decimal(1))],
+        [coming(target_w=Decimal(1)), coming(15, mrid=Mrid("C3" * 16), fixed_w_pct=Decimal(1))],
+    ):
+        fleet.heed({}, what)
+        await fleet.measure()
+        assert len(controls(serving)) == before, what
+
+
+async def test_what_comes_to_those_who_join_is_shared_with_them(make_fleet, serving, operator, der, coming):
+    await groups.create_group(operator, serving, "pilot")
+    pilot = find_group(serving, "pilot").group.id
+    ders = [der(f"pv-{number}").der_id for number in (1, 2, 3)]
+    await groups.add_members(operator, serving, pilot, ders[:2])
+    fleet = make_fleet(group="pilot")
+    one = coming(target_w=Decimal(15_000))
+    fleet.heed({}, [one])
+    await fleet.measure()
+    await groups.add_members(operator, serving, pilot, ders[2:])
+    await fleet.measure()
+    newest = {}
+    for control in sorted(controls(serving), key=lambda control: control.creation_time):
+        newest[control.mrid] = control.setpoints["target_w"]
+    assert sorted(newest.values())[-5:] == [2500, 5000, 5000, 7500, 10_000]
 
 
 # --- who comes and goes -----------------------------------------------------------------------------------------------
