@@ -44,6 +44,17 @@ class Watched(StrEnum):
     DEFAULT = "default"
 
 
+_TOUCHING = (
+    EndDeviceRecord,
+    IdentityRecord,
+    MembershipRecord,
+    ProgramRecord,
+    ControlRecord,
+    DefaultRecord,
+    CurveRecord,
+)
+"""What can be watched at all; Responses and readings, which are most of what is written, can not."""
+
 _OF_PROGRAM = (Watched.PROGRAM, Watched.CONTROLS, Watched.DEFAULT)
 
 
@@ -132,10 +143,11 @@ class Watching:
     def touched(self, put: Sequence[Record], delete: Sequence[Record], now: datetime) -> set[str]:
         """Give the subscriptions that a change touches; the state is still that of before."""
         found: set[str] = set()
-        if not self._watch_of:
+        touching: list[Record] = [record for record in put if isinstance(record, _TOUCHING)]
+        if not self._watch_of or not (touching or delete):
             return found
-        leavers = _Leavers(self._serving, put, delete)
-        for record in put:
+        leavers = _Leavers(self._serving, touching, delete)
+        for record in touching:
             found.update(self._by_put(record, leavers))
         for record in delete:
             found.update(self._by_delete(record, leavers, now))

@@ -71,9 +71,10 @@ class ClientConnection:
                 await self._send()
             async with asyncio.timeout(self._limits.answer_s):
                 await self._receive(answer)
-            async with asyncio.timeout(self._limits.headers_s + self._limits.body_s):
-                while answer.response is None:
-                    await self._receive(answer)
+            if answer.response is None:
+                async with asyncio.timeout(self._limits.headers_s + self._limits.body_s):
+                    while answer.response is None:
+                        await self._receive(answer)
         except TimeoutError as error:
             raise LinkError("the server did not answer in time") from error
         except OSError as error:
