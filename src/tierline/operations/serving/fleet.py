@@ -114,6 +114,8 @@ class Fleet:
         self._coming: tuple[Coming, ...] = ()
         self._is_told_ahead = False
         """Whether there may be controls of what comes."""
+        self._counted: set[Mrid] = set()
+        """Events that were held against the governor when they were told ahead."""
         self._shared_ahead: dict[Mrid, Shared] = {}
         """How what comes was shared out, so that it is the same when it begins."""
         self._quality: dict[PointName, Quality] = {}
@@ -155,7 +157,7 @@ class Fleet:
             requests: dict[ChannelId, Request] = {}
             try:
                 sources = self._sources(wanted, stands, group_id)
-                requests = allowed(self._serving, sources, wanted, self._target, members)
+                requests = allowed(self._serving, sources, wanted, self._target, members, counted=self._counted)
             except (Forbidden, Unsupported) as error:
                 await self._refuse(group_id, target, stands, str(error))
                 refusal = error
@@ -368,11 +370,11 @@ class Fleet:
         now = self._serving.clock.now()
         orders = Orders(self._target, self._shared, members, self._rules.policy)
         ahead = self._ahead(group_id, members, now)
-        wanted = set(self._target).union(*(later.target for later, _ in ahead))
+        wanted = set(self._target).union(*(later.target for later, *_ in ahead))
         await programs.make(members if SHARED_OUT & wanted else (), in_common=bool(wanted))
         async with self._serving.writing:
             wishes = [wish for source in sources for wish in orders.wishes(source, programs)]
-            wishes += [wish for later, source in ahead for wish in later.wishes(source, programs)]
+            wishes += [wish for later, source, _ in ahead for wish in later.wishes(source, programs)]
             self._is_told_ahead |= bool(ahead)
             derived = derive(self._serving, programs.all(), wishes, now, self._pace)
             if not derived.records:
@@ -380,26 +382,36 @@ class Fleet:
                 return 0
             old = outlived(self._serving, programs.all(), now - _KEPT)
             told = Telling(f"fleet {group_id}", outcome, self._me)
+            made = {record.control.provenance.derived_from for record in derived.made if record.control.provenance}
             details = orders.details(sources, requests)
-            details += [detail for later, source in ahead for detail in later.details([source], {})]
+            moved = list(requests.values())
+            for later, source, asked in ahead:
+                is_first = source.behind.mrid in made and source.behind.mrid not in self._counted
+                details += later.details([source], asked if is_first else {})
+                moved += asked.values() if is_first else ()
             audit = audited(self._serving, derived, details, told)
             await self._serving.commit([*derived.records, *audit], old)
-            self._serving.granted.extend(requests.values())
+            self._counted |= {source.behind.mrid for _, source, _ in ahead} & made
+            self._serving.granted.extend(moved)
         return len(derived.records)
 
-    def _ahead(self, group_id: GroupId, members: Mapping[DerId, Member], now: datetime) -> list[tuple[Orders, Source]]:
+    def _ahead(
+        self, group_id: GroupId, members: Mapping[DerId, Member], now: datetime
+    ) -> list[tuple[Orders, Source, Mapping[ChannelId, Request]]]:
         """Give what members must be told now, because they come again only after it has begun: so it begins in time."""
         held = {stands.mrid for stands in self._behind.values()}
-        found = []
+        found: list[tuple[Orders, Source, Mapping[ChannelId, Request]]] = []
         for one in self._coming:
             if one.mrid in held or one.starts_at - now > 2 * self._rules.poll or self._stands_in_the_way(one):
                 continue
             stands = Behind(channel=one.channel, mrid=one.mrid, until=one.ends_at)
             try:
                 (source,) = self._sources(one.setpoints, dict.fromkeys(one.setpoints, stands), group_id)
-                allowed(self._serving, [source], one.setpoints, self._target, members)
+                asked = allowed(self._serving, [source], one.setpoints, self._target, members, counted=self._counted)
             except (Unsupported, Forbidden):
                 continue  # it is refused, and that is written down, when it begins
+            if source.granted_until is not None and source.granted_until <= one.starts_at:
+                continue
             total_w, shared = set_w(one.setpoints, members.values()), None
             if total_w is not None:
                 last = self._shared_ahead.get(one.mrid)
@@ -409,10 +421,10 @@ class Fleet:
                 else:
                     shared = self._corrected(total_w, total_w, last, members)
                 self._shared_ahead[one.mrid] = shared
-            found.append((Orders(one.setpoints, shared, members, self._rules.policy, one.starts_at), source))
-        self._shared_ahead = {
-            mrid: shared for mrid, shared in self._shared_ahead.items() if mrid in {one.mrid for one in self._coming}
-        }
+            found.append((Orders(one.setpoints, shared, members, self._rules.policy, one.starts_at), source, asked))
+        known = held | {one.mrid for one in self._coming}
+        self._counted &= known
+        self._shared_ahead = {mrid: shared for mrid, shared in self._shared_ahead.items() if mrid in known}
         return found
 
     def _stands_in_the_way(self, one: Coming) -> bool:

@@ -16,6 +16,7 @@ from tierline.operations.serving.limits import allow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from tierline.engine.governor import Request
@@ -79,9 +80,17 @@ def sources_of(
 
 
 def allowed(
-    serving: Serving, sources: Iterable[Source], target: Setpoints, held: Setpoints, members: Mapping[DerId, Member]
+    serving: Serving,
+    sources: Iterable[Source],
+    target: Setpoints,
+    held: Setpoints,
+    members: Mapping[DerId, Member],
+    *,
+    counted: AbstractSet[Mrid] = frozenset(),
 ) -> dict[ChannelId, Request]:
     """Hold what would move against the grants and the governor; what is held already moves nothing.
+
+    The events `counted` were held against the governor before, when they were told ahead.
 
     Raises: Unsupported for more than was granted; Forbidden for more than the governor lets through.
     """
@@ -96,6 +105,8 @@ def allowed(
             raise Unsupported(
                 f"it would move up to {power_w:f} W; {source.grant.party} was granted {source.grant.power_w:f} W"
             )
+        if source.behind.mrid in counted:
+            continue
         channel = source.behind.channel
         principals[channel] = source.principal
         moved[channel] = max(power_w, moved.get(channel, Decimal(0)))

@@ -582,6 +582,32 @@ async def test_what_is_not_granted_or_far_away_or_not_alone_is_not_told_ahead(
         assert len(controls(serving)) == before, what
 
 
+async def test_what_is_told_ahead_counts_for_the_governor_once(fleet, order, coming, clock, serving):
+    serving.budget = (Cap(name="hour", window=timedelta(hours=1), power_w=Decimal(60_000)),)
+    fleet.heed({}, [coming(target_w=Decimal(50_000))])
+    for _ in range(3):
+        await fleet.measure()
+    assert [past.power_w for past in serving.granted] == [50_000]
+    clock.move(minutes=10)
+    await order(fleet, mrid=OTHER, target_w=Decimal(50_000), lasts=timedelta(minutes=30))
+    assert [past.power_w for past in serving.granted] == [50_000]
+    serving.granted.clear()
+    recall(serving)
+    assert [past.power_w for past in serving.granted] == [50_000]
+    fleet.heed({}, [coming(mrid=Mrid("C3" * 16), minutes=31, target_w=Decimal(20_000))])
+    clock.move(minutes=15)
+    before = len(controls(serving))
+    await fleet.measure()
+    assert len(controls(serving)) == before, "the governor has no more to give"
+
+
+async def test_what_begins_after_its_grant_is_not_told_ahead(make_fleet, coming, grant, serving):
+    fleet = make_fleet(grants=[grant(until=timedelta(minutes=10))])
+    fleet.heed({}, [coming(10, target_w=Decimal(50_000))])
+    await fleet.measure()
+    assert controls(serving) == []
+
+
 async def test_what_comes_to_those_who_join_is_shared_with_them(make_fleet, serving, operator, der, coming):
     await groups.create_group(operator, serving, "pilot")
     pilot = find_group(serving, "pilot").group.id
