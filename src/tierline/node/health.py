@@ -16,12 +16,15 @@ from prometheus_client.registry import Collector
 
 from tierline.engine.serving_status import latest_end, served_status
 from tierline.model.control import EventStatus
+from tierline.operations.serving.explain import seen_at
+from tierline.operations.serving.registry import is_removed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from prometheus_client.metrics_core import Metric
 
+    from tierline.model.identity import DerId
     from tierline.model.records import ControlRecord
     from tierline.operations.serving.state import Serving
 
@@ -57,10 +60,20 @@ class Health:
         """Whether the node does its work."""
         return not self.unready
 
+    def ders(self) -> list[DerId]:
+        """Give the DERs that are registered; not those who only stand for others, nor who was taken out."""
+        serving = self.serving
+        return [
+            der
+            for der, device in serving.devices.items()
+            if device.aggregates is None and not is_removed(serving, device)
+        ]
+
     def seen(self) -> int:
-        """Count the DERs that called within the last two polls."""
-        since = (self.serving.clock.now() - timedelta(seconds=2 * self.poll_s)).timestamp()
-        return sum(at >= since for at in self.serving.last_seen.values())
+        """Count the DERs that called within the last two polls, themselves or by those who stand for them."""
+        since = self.serving.clock.now() - timedelta(seconds=2 * self.poll_s)
+        times = (seen_at(self.serving, der) for der in self.ders())
+        return sum(at is not None and at >= since for at in times)
 
     def active(self) -> list[ControlRecord]:
         """Give the controls that are active now."""
@@ -91,7 +104,7 @@ class _Numbers(Collector):
     def collect(self) -> Iterable[Metric]:
         health, serving = self._health, self._health.serving
         yield _gauge("tierline_ready", "Whether the node does its work.", float(health.is_ready))
-        yield _gauge("tierline_devices", "DERs in the registry.", len(serving.devices))
+        yield _gauge("tierline_devices", "DERs in the registry.", len(health.ders()))
         yield _gauge("tierline_devices_seen", "DERs that called within two polls.", health.seen())
         yield _gauge("tierline_controls_active", "Controls that are active now.", len(health.active()))
         if health.outbox is not None:

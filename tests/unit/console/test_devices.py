@@ -169,3 +169,21 @@ async def test_a_device_is_explained(api, send, clock, respond):
     assert [one["answer"] for one in event["answers"]] == ["received", "started"]
     assert found["programs"][0]["group"] == "feeder-1"
     assert {one["name"] for one in found["groups"]} == {"feeder-1", "sub-1", "two feeders"}
+
+
+async def test_who_stands_for_others_is_no_der_and_calls_for_them(api, serving):
+    before = (await api.get("/status")).json()
+    new = [
+        {"lfdi": "0A" * 20, "aggregates": "pool"},
+        {"lfdi": "0B" * 20, "managed_by": "pool"},
+    ]
+    added = (await api.post("/devices", json={"devices": new})).json()["devices"]
+    assert [one["aggregates"] for one in added] == ["pool", None]
+    pool, der = (one["der_id"] for one in added)
+    found = (await api.get("/status")).json()
+    assert (found["devices"], found["devices_seen"]) == (before["devices"] + 1, before["devices_seen"])
+    serving.last_seen[pool] = serving.clock.now().timestamp()
+    assert (await api.get("/status")).json()["devices_seen"] == before["devices_seen"] + 1
+    assert (await api.get(f"/devices/{der}")).json()["last_seen"] is not None
+    await api.delete(f"/devices/{der}")
+    assert (await api.get("/status")).json()["devices"] == before["devices"]

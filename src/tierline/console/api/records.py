@@ -35,7 +35,7 @@ def node_routes(health: Health) -> APIRouter:
             speed=health.speed,
             poll_s=health.poll_s,
             grid=None if serving.grid is None else serving.grid.name,
-            devices=len(serving.devices),
+            devices=len(health.ders()),
             devices_seen=health.seen(),
             active_controls=[record.mrid for record in health.active()],
             ready=health.is_ready,
