@@ -10,9 +10,9 @@ from tierline.node import compose
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-SPEED = 60.0
+SPEED = 120.0
 """Civil seconds in one of the wall's."""
-LONGEST_S = 60
+LONGEST_S = 120
 """Seconds of the wall after which a row is given up."""
 
 
@@ -24,9 +24,9 @@ def pytest_asyncio_loop_factories(config, item):
 @pytest.fixture
 async def clock(monkeypatch):
     """Give the one clock of a row, on which every node that it composes runs."""
-    from bench.clock import SteadyClock
+    from bench.clock import IdleClock
 
-    made = SteadyClock(SPEED)
+    made = IdleClock(SPEED)
     monkeypatch.setattr(compose, "clock_of", lambda _: made)
     made.start()
     given_up = asyncio.get_running_loop().call_later(LONGEST_S, give_up)

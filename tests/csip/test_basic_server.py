@@ -115,10 +115,11 @@ async def test_basic_021_server_marks_what_it_superseded_itself(served):
     Required: both are shown; from the start of the later one on the earlier reads superseded (4); the third is untouched.
     Clause: IEEE 2030.5-2018 10.2.3.3 (EventStatus 4), 10.2.3.4; CSIP 2.1 G14.
     """
-    first = await served.control({"max_lim_w_pct": 50}, after_s=20, duration_s=200)
+    now = served.clock.now()
+    first = await served.control({"max_lim_w_pct": 50}, at=now, after_s=60, duration_s=200)
     await served.clock.sleep(2)
-    second = await served.control({"max_lim_w_pct": 40}, after_s=60, duration_s=60)
-    third = await served.control({"fixed_w_pct": 10}, after_s=20, duration_s=200)
+    second = await served.control({"max_lim_w_pct": 40}, at=now, after_s=100, duration_s=60)
+    third = await served.control({"fixed_w_pct": 10}, at=now, after_s=60, duration_s=200)
     async with served.client() as client:
         seen = []
         for moment in (

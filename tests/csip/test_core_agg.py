@@ -137,7 +137,7 @@ async def test_core_013_agg_carries_ten_programs_of_ten_controls(agg):
         ]
         server.poll_s = 900
         server.devices[1].assignments = [Assignment(mrid("F1"), programs)]
-        async with agg.aggregating():
+        async with agg.aggregating(poll_s=600):
             await agg.until(lambda: len(server.responses()) == 10 * 3 + 90 * 2)
     for event in programs[0].events:
         assert statuses(agg, event) == {"eda1": [1, 2, 3], "eda2": []}

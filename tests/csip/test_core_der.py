@@ -158,6 +158,7 @@ async def test_core_013_der_handles_ten_programs_of_ten_controls(der):
     Clause: CSIP 2.1 G10, P24; IEEE 2030.5-2018 10.2.3, 10.10.4.3.
     """
     async with der.head_end() as server:
+        server.poll_s = 600
         first, slot = int(der.now()) + 60, 20
         programs = [
             Program(

@@ -49,13 +49,13 @@ class Aggregator(Der):
         self.head_end_files = write_credential(self.spine.folder / f"he-{credential.lfdi}", "own", credential)
         return context_of(*self.head_end_files, self.spine.folder / "root.pem")
 
-    def compose_aggregator(self, port, *, enrol="take", subscribe=True):
+    def compose_aggregator(self, port, *, enrol="take", subscribe=True, poll_s=15):
         text = f"""{self.spine.common("agg", 3, "aggregator")}
             [identity]
             pen = 40732
             [serve.sep2]
             listen = ["127.0.0.1:0"]
-            poll_rate_s = 15
+            poll_rate_s = {poll_s}
             post_rate_s = 30
             [listener]
             listen = "127.0.0.1:{self.listener_port}"

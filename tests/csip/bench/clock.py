@@ -1,8 +1,8 @@
 """Civil time that runs fast and waits for those it runs for.
 
-A row lasts minutes of civil time and seconds of the wall's, so a machine that looks elsewhere for half a second would miss
-half a minute. Here such a pause does not count: what passes between two turns of the event loop is credited up to a bound.
-Everybody in a row, both sides, has this one clock.
+A row lasts minutes of civil time and a second or two of the wall's, so a machine that is busy for half a second would miss a
+minute. Here time passes only while the event loop has nothing to do but wait, and each wait is credited up to a bound: neither
+the work of the row nor that of other programs makes anybody late. Everybody in a row, both sides, has this one clock.
 """
 
 from __future__ import annotations
@@ -14,31 +14,34 @@ from datetime import UTC, datetime, timedelta
 from tierline.env import RealClock
 
 START = datetime(2026, 6, 18, 12, tzinfo=UTC)
-TURN_S = 0.005
-"""From one turn to the next, when nothing is in the way."""
-MOST_S = 0.015
-"""What is credited for one turn at most."""
+TURN_S = 0.004
+"""The longest wait in one piece."""
+MOST_S = 0.008
+"""What is credited for one wait at most."""
 
 
-class SteadyClock(RealClock):
-    """A scaled clock, to be started inside the event loop it serves."""
+class IdleClock(RealClock):
+    """A scaled clock, to be started inside the selector event loop it serves."""
 
     def __init__(self, speed: float) -> None:
         super().__init__(START, time.monotonic(), speed)
-        self._credited_s = 0.0
-        self._seen = self.m0
+        self._waited_s = 0.0
+        self._loop = None
+        self._select = None
         self._next = None
 
     def start(self):
-        self._seen = time.monotonic()
+        self._loop = asyncio.get_running_loop()
+        self._select = self._loop._selector.select
+        self._loop._selector.select = self._wait
         self._turn()
 
     def stop(self):
+        self._loop._selector.select = self._select
         self._next.cancel()
 
     def now(self):
-        since = min(time.monotonic() - self._seen, MOST_S)
-        return self.t0 + timedelta(seconds=(self._credited_s + since) * self.speed)
+        return self.t0 + timedelta(seconds=self._waited_s * self.speed)
 
     async def sleep(self, civil_s):
         await self.sleep_until(self.now() + timedelta(seconds=civil_s))
@@ -48,8 +51,11 @@ class SteadyClock(RealClock):
         while (left_s := (when - self.now()).total_seconds()) > 0:  # noqa: ASYNC110 - time is looked at anew
             await asyncio.sleep(max(left_s / self.speed, 0.001))
 
+    def _wait(self, timeout):
+        begun = time.monotonic()
+        found = self._select(timeout)
+        self._waited_s += min(time.monotonic() - begun, MOST_S)
+        return found
+
     def _turn(self):
-        now = time.monotonic()
-        self._credited_s += min(now - self._seen, MOST_S)
-        self._seen = now
-        self._next = asyncio.get_running_loop().call_later(TURN_S, self._turn)
+        self._next = self._loop.call_later(TURN_S, self._turn)
