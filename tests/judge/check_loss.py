@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from events import Limits, heard_t, judge_responses, the_control
+from events import Limits, completed_on_time, heard_t, judge_responses, the_control
 from evidence import Why
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def check_loss(evidence: Evidence, layout: Layout) -> tuple[list[str], dict[str,
     figures |= _outages(evidence, control, members, why)
     figures |= Limits(evidence, layout).judge(control, members, why)
     figures |= judge_responses(evidence, control, members, why, on_the_wire=False, retries_free=True)
-    figures |= _completed_on_time(evidence, control, members, why)
+    figures |= completed_on_time(evidence, control, members, why)
     figures |= _cut_off(evidence, why)
     figures |= _readings(evidence, why)
     return why.lines(), figures
@@ -84,20 +84,6 @@ def _silent(evidence: Evidence, outage: Outage, why: Why) -> None:
     for device in evidence.devices:
         if device.process in outage.whom and any(away(request.t) for request in evidence.sent_to(device)):
             why.add("a device received requests while its gateway process was killed", device.service_point)
-
-
-def _completed_on_time(evidence: Evidence, control: Control, members: list[Device], why: Why) -> dict[str, Any]:
-    by_lfdi = {device.lfdi: device for device in members}
-    late: dict[str, float] = {}
-    for response in evidence.responses:
-        if response.mrid == control.mrid and response.status == 3 and response.lfdi in by_lfdi:
-            late.setdefault(response.lfdi, response.created_t - control.end_t)
-    for lfdi, seconds in late.items():
-        if seconds > evidence.on_time_s and evidence.down(by_lfdi[lfdi].process, control.end_t) is None:
-            why.add(
-                "Response 3 (completed) was not created on time", f"{by_lfdi[lfdi].service_point} ({seconds:+.1f} s)"
-            )
-    return {"completed_late_s": round(max(late.values()), 3) if late else None}
 
 
 def _cut_off(evidence: Evidence, why: Why) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def judge_responses(
                 )
             repeats = len(sent) - len(created)
             retries += repeats
-            if repeats and not retries_free and not _outage_between(evidence, device, sent[0][1].t, sent[-1][1].t):
+            if repeats and not retries_free and not outage_between(evidence, device, sent[0][1].t, sent[-1][1].t):
                 why.add(f"Response {name} came again without an outage that explains it", device.service_point)
             firsts.append(sent[0])
         for (index, before), (later, after) in pairwise(firsts):
@@ -124,13 +124,29 @@ def judge_responses(
     }
 
 
-def _outage_between(evidence: Evidence, device: Device, first_t: float, last_t: float) -> bool:
+def outage_between(evidence: Evidence, device: Device, first_t: float, last_t: float) -> bool:
+    """Tell whether something on a device's way was away, so that an acknowledgement may have been lost."""
     concerned = {device.lfdi, device.process, evidence.head.name, *(item.name for item in evidence.relays_of(device))}
     slack = evidence.on_time_s
     return any(
         outage.whom & concerned and outage.t - slack <= last_t and outage.until + slack >= first_t
         for outage in (*evidence.cuts, *evidence.kills, *evidence.islands)
     )
+
+
+def completed_on_time(evidence: Evidence, control: Control, members: list[Device], why: Why) -> dict[str, Any]:
+    """Require that who completed an event said so on time."""
+    by_lfdi = {device.lfdi: device for device in members}
+    late: dict[str, float] = {}
+    for response in evidence.responses:
+        if response.mrid == control.mrid and response.status == 3 and response.lfdi in by_lfdi:
+            late.setdefault(response.lfdi, response.created_t - control.end_t)
+    for lfdi, seconds in late.items():
+        if seconds > evidence.on_time_s and evidence.down(by_lfdi[lfdi].process, control.end_t) is None:
+            why.add(
+                "Response 3 (completed) was not created on time", f"{by_lfdi[lfdi].service_point} ({seconds:+.1f} s)"
+            )
+    return {"completed_late_s": round(max(late.values()), 3) if late else None}
 
 
 def heard_t(evidence: Evidence, response: Response) -> float:

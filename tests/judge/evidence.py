@@ -274,12 +274,16 @@ class Evidence:
         index = 0
         while index < len(self.switches):
             began = self.switches[index][0]
-            until = next((item.until for item in self.operations if item.t <= began <= item.until < math.inf), began)
+            until = next((item.until for item in self.operations if self._belongs(item, began)), began)
             while index + 1 < len(self.switches) and self.switches[index + 1][0] <= until:
                 index += 1
             found.append(Wiring(began, self.switches[index][0], tuple(self.switches[index][1])))
             index += 1
         return found
+
+    def _belongs(self, operation: Operation, t: float) -> bool:
+        # The plant tells the time of its own step, which may lie before that of the scenario's.
+        return operation.t - self.on_time_s <= t <= operation.until < math.inf
 
     def wiring_at(self, t: float) -> Wiring:
         """Find the state of the switches at a time."""
@@ -669,6 +673,8 @@ def check_evidence(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
         if not device.rating_w > 0:
             why.add("a rating is not positive", device.service_point)
     heard = {item.lfdi for item in evidence.responses} | {item.lfdi for item in evidence.readings}
+    for station in evidence.stations.values():
+        heard |= {item.lfdi for item in station.responses} | {item.lfdi for item in station.readings}
     for lfdi in sorted(lfdis - heard):
         why.add("a device of the manifest sent neither a Response nor a reading", lfdi)
     for lfdi in sorted(heard - lfdis - set(evidence.station_of)):

@@ -40,6 +40,7 @@ class Grid:
             item["id"]: (item["hv_node"], item["lv_node"]) for item in document["transformers"]
         }
         self.switch_element: dict[Any, str] = {item["id"]: item["element"] for item in document["switches"]}
+        self.switch_kind: dict[Any, str] = {item["id"]: item["kind"] for item in document["switches"]}
         self.sources: list[str] = [item["node"] for item in document["sources"]]
         self.service_points: dict[str, str] = {item["id"]: item["node"] for item in document["service_points"]}
         self.feeders: dict[str, Feeder] = {

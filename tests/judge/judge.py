@@ -24,8 +24,13 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from check_channels import check_channels
 from check_circuit import check_circuit
+from check_dispatch import check_dispatch
+from check_island import check_island
 from check_loss import check_loss
+from check_privacy import check_privacy
+from check_switching import check_switching
 from check_volt_var import check_volt_var
 from evidence import Evidence, check_evidence, read
 from grid import Grid
@@ -39,17 +44,30 @@ CHECKS: dict[str, Callable[[Evidence, Layout], tuple[list[str], dict[str, Any]]]
     "circuit": check_circuit,
     "loss": check_loss,
     "volt_var": check_volt_var,
+    "switching": check_switching,
+    "channels": check_channels,
+    "island": check_island,
+    "dispatch": check_dispatch,
+    "privacy": check_privacy,
 }
+SPINE = ("circuit", "loss", "volt_var")
+"""What can be judged where there are no levels."""
 
 
 def judge(folder: Path, grid: Path = GRID, models: Path | None = None, *, listed: bool = False) -> dict[str, Any]:
-    """Judge a folder and write its verdict; `listed` judges only the checks that the manifest names, else all three are required."""
+    """Judge a folder and write its verdict; `listed` judges only the checks that the manifest names, else all are required
+    for which there are levels."""
     evidence = read(folder, Grid.read(grid))
     checks: dict[str, dict[str, Any]] = {}
-    names = [name for name in CHECKS if not listed or name in evidence.manifest.get("checks", [])]
+    named = evidence.manifest.get("checks", [])
+    required = CHECKS if evidence.stations else SPINE
+    names = [name for name in CHECKS if name in named or (not listed and name in required)]
     for name in names:
         checks[name] = _verdict(partial(_check, name, evidence, models))
     checks["evidence"] = _verdict(partial(check_evidence, evidence))
+    for name in [name for name in named if name not in CHECKS]:
+        checks["evidence"]["ok"] = False
+        checks["evidence"]["why"].append(f"the manifest names the check {name!r}, which this judge does not know")
     if not names:
         checks["evidence"]["ok"] = False
         checks["evidence"]["why"].append("the manifest names no check")

@@ -94,6 +94,9 @@ def read(address: int, count: int) -> str:
 class Good:
     """Builds the folder."""
 
+    end = END
+    checks = ("circuit", "loss", "volt_var")
+
     def __init__(self) -> None:
         self.grid = json.loads(GRID.read_text(encoding="utf-8"))
         self.feeders = trace(self.grid)
@@ -124,12 +127,12 @@ class Good:
                 "seed": 1,
                 "speed": SPEED,
                 "started_t": T0,
-                "ended_t": T0 + END,
-                "wall_s": END / SPEED,
+                "ended_t": T0 + self.end,
+                "wall_s": self.end / SPEED,
                 "ready_wall_s": 2,
                 "grid": "oberrhein.json",
                 "limits_pu": [0.95, 1.05],
-                "checks": ["circuit", "loss", "volt_var"],
+                "checks": list(self.checks),
                 "devices": self.devices,
             },
             "journal": self.plant(with_controls=True),
@@ -166,12 +169,12 @@ class Good:
             "models": MODELS,
             "repeats": {"705": {"NPt": 10, "NCrv": 3}},
             "scale_factors": {
-                "704": {"WMaxLimPct_SF": -1},
+                "704": {"WMaxLimPct_SF": -1, "WSet_SF": 0, "WSetPct_SF": -2},
                 "705": {"V_SF": -1, "DeptRef_SF": -2, "RspTms_SF": -1},
             },
         }
         lines: Lines = []
-        for t in range(0, END + 1, 10):
+        for t in range(0, self.end + 1, 10):
             power = {point: self.power(point, t, with_controls=with_controls) for point in self.points}
             high = 1.045 if with_controls and VOLT_VAR.start + 30 <= t < VOLT_VAR.end else 1.06
             voltage = [high if index % 3 == 0 else 1.02 for index in range(len(self.nodes))]
@@ -193,7 +196,7 @@ class Good:
             lines = sorted(lines + self.requests(), key=lambda item: item["t"])
         opened = [switch["id"] for switch in self.grid["switches"] if not switch["closed"]]
         switches = {"kind": "switches", "t": T0, "open": opened}
-        return [start, switches, *lines, {"kind": "end", "t": T0 + END}]
+        return [start, switches, *lines, {"kind": "end", "t": T0 + self.end}]
 
     def requests(self) -> Lines:
         """What the gateways wrote and read."""
@@ -250,12 +253,8 @@ class Good:
         """One point a minute from each; those of the cut are stored after the restoration."""
         lines: Lines = []
         for number, point in enumerate(self.points):
-            for t in range(60 + number % 50, END - 60, 60):
-                received = t + 5
-                if 630 < received < 720:
-                    received = 725  # the utility was away
-                if point in self.cut and CUT - 5 < t < RESTORE + 40:
-                    received = RESTORE + 40
+            for t in range(60 + number % 50, self.end - 60, 60):
+                received = self.received(point, t)
                 lines.append(
                     {
                         "received_t": T0 + received,
@@ -267,6 +266,15 @@ class Good:
                     }
                 )
         return sorted(lines, key=lambda item: (item["received_t"], item["t"]))
+
+    def received(self, point: str, t: int) -> int:
+        """When a reading reached the utility."""
+        received = t + 5
+        if 630 < received < 720:
+            received = 725  # the utility was away
+        if point in self.cut and CUT - 5 < t < RESTORE + 40:
+            received = RESTORE + 40
+        return received
 
     def steps(self) -> Lines:
         """What the scenario did."""
@@ -329,19 +337,24 @@ def text_of(content: Any) -> str:
     return "".join(json.dumps(item) + "\n" for item in content)
 
 
+ONE_OBJECT = {"manifest", "canaries"}
+
+
 def copied(folder: Folder, *names: str) -> Folder:
     """Copy a folder, with the named files read so that they may be altered."""
     altered = dict(folder)
     for name in names:
         text = folder[name]
-        altered[name] = json.loads(text) if name == "manifest" else [json.loads(line) for line in text.splitlines()]
+        altered[name] = json.loads(text) if name in ONE_OBJECT else [json.loads(line) for line in text.splitlines()]
     return altered
 
 
 def save(folder: Folder, path: Path) -> Path:
     """Write a folder."""
-    path.mkdir(parents=True, exist_ok=True)
     for name, content in folder.items():
-        suffix = "json" if name == "manifest" else "jsonl"
-        (path / f"{name}.{suffix}").write_text(text_of(content), encoding="utf-8")
+        suffix = "" if "." in name else ".json" if name in ONE_OBJECT else ".jsonl"
+        file = path / f"{name}{suffix}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(content) if name in ONE_OBJECT and not isinstance(content, str) else text_of(content)
+        file.write_text(text, encoding="utf-8")
     return path
