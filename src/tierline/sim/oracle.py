@@ -2,16 +2,18 @@
 
 Its two rules: it imports nothing of tierline, and it remembers nothing. Every question walks the whole history again, from the first
 walk on, instant after instant; so a restart of a DER cannot exist in it, and whoever obeys the rules across restarts agrees with it.
-The rules E1 to E22 cited below are those of docs/rules.md; one channel only. Times are seconds on the server's clock.
+The rules E1 to E23 cited below are those of docs/rules.md; one channel only: `sim.oracle_channels` tells of several, and of section 5.
+Times are seconds on the server's clock.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 SCHEDULED, ACTIVE, CANCELLED, CANCELLED_WITH_RANDOMIZATION, SUPERSEDED = range(5)
 """EventStatus.currentStatus (IEEE 2030.5-2018, EventStatus); E19: scheduled and active are the same to a follower."""
 
-RECEIVED, STARTED, COMPLETED, RESPONSE_CANCELLED, RESPONSE_SUPERSEDED, ABORTED_BY_PROGRAM = 1, 2, 3, 6, 7, 14
+RECEIVED, STARTED, COMPLETED, OPTED_OUT, RESPONSE_CANCELLED, RESPONSE_SUPERSEDED = 1, 2, 3, 4, 6, 7
+ABORTED_BY_SERVER, ABORTED_BY_PROGRAM = 13, 14
 NOT_APPLICABLE, INVALID, TOO_LATE = 252, 253, 254
 """Response.status (IEEE 2030.5-2018, Table 27)."""
 
@@ -85,6 +87,8 @@ class History:
     """The modes the DER carries out (E5)."""
     supersede_code: str = "14"
     """E18: "7" answers 7 always; "14" answers 14 to an event of another program that never started."""
+    opt_outs: tuple[tuple[str, float], ...] = ()
+    """E23: which event the owner refused, and when; only such as may be refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,12 +189,13 @@ class _Story:
         self.seen: dict[str, _Seen] = {}
         self.sent: list[Expected] = []
         self.takers: dict[str, list[_Seen]] = {}  # who took modes from an event at this very instant (E18)
+        self.is_of_record = True  # A1, A8: always, where there is one channel only
 
     # --- the passing of time -------------------------------------------------------------------------------------------------
 
     def next_instant(self) -> float | None:
-        """E22: the next walk or boundary after now: effective starts and ends, ends of E19, and no other."""
-        instants = [walk.at for walk in self.history.walks]
+        """E22: the next walk, refusal or boundary after now: effective starts and ends, ends of E19, and no other."""
+        instants = [walk.at for walk in self.history.walks] + [at for _, at in self.history.opt_outs]
         for seen in self.seen.values():
             if not seen.terminal:
                 instants += [seen.effective_start, seen.effective_end]
@@ -199,16 +204,42 @@ class _Story:
         return min((instant for instant in instants if instant > self.now), default=None)
 
     def happen(self, instant: float) -> None:
-        """E22: walks first, then losses, then ends, then starts, repeated until nothing changes."""
+        """E22: what comes from outside first, then losses, then ends, then starts, repeated until nothing changes."""
+        self.come_to(instant)
+        self.hear()
+        while self.lose_modes() or self.end_periods() or self.start_events():
+            pass
+
+    def come_to(self, instant: float) -> None:
+        """Let time pass; nothing happens yet."""
         self.now = instant
         self.instants.append(instant)
         self.takers = {}
+
+    def hear(self) -> None:
+        """E22: what a walk brings, then what the owner refuses; then E19, status 3, ends what it must."""
         for walk in self.history.walks:
-            if walk.at == instant:
+            if walk.at == self.now:
                 self.take(walk)
+        for mrid, at in self.history.opt_outs:
+            if at == self.now:
+                self.refuse(mrid)
         self.end_cancelled()
-        while self.lose_modes() or self.end_periods() or self.start_events():
+
+    def refuse(self, mrid: str) -> None:
+        """E23: also when its program is not assigned; what is not known or is terminal stays as it is."""
+        seen = self.seen.get(mrid)
+        if seen is not None and not seen.terminal:
+            self.finish(seen, OPTED_OUT)
+
+    def depose(self) -> None:
+        """A8: another channel is of record from now on; after what ends now everything that is not terminal is displaced."""
+        self.end_cancelled()
+        while self.end_periods():
             pass
+        for seen in self.not_terminal():
+            self.finish(seen, ABORTED_BY_SERVER)
+        self.is_of_record = False
 
     # --- what a walk brings (E6 to E10, E19) ---------------------------------------------------------------------------------
 
@@ -268,6 +299,8 @@ class _Story:
                 self.finish(seen, TOO_LATE)
             else:
                 self.say(seen, RECEIVED)  # E6
+                if not self.is_of_record:  # A1
+                    self.finish(seen, ABORTED_BY_SERVER)
 
     def see_status(self, seen: _Seen, status: int) -> None:
         """E7: of an event seen before only the status is read. E19 says what it means."""
@@ -404,12 +437,16 @@ class _Story:
         """Say whether `seen`, which takes part, is now in its period for a mode it holds (E2, E15, E16)."""
         return seen.holds(mode) and seen.effective_start <= self.now < self.period_end(seen, mode)
 
-    def start_events(self) -> bool:
-        """E17: start what is due, once; say whether anything was."""
+    def start_events(self, overruled: Collection[tuple[str, str]] = ()) -> bool:
+        """E17: start what is due, once; say whether anything was.
+
+        An event and mode that are `overruled` (section 5) are not carried out, so they are no start.
+        """
         due = [
             seen
             for seen in self.taking_part()
-            if not seen.started and any(self.in_effect(seen, mode) for mode in seen.held())
+            if not seen.started
+            and any(self.in_effect(seen, mode) and (seen.event.mrid, mode) not in overruled for mode in seen.held())
         ]
         for seen in due:
             seen.started = True
@@ -418,15 +455,30 @@ class _Story:
 
     def applied(self) -> dict[str, Applied]:
         """E12 and E20: per mode the first-ranked event in effect, else the first-ranked program's default."""
-        values: dict[str, Applied] = {}
-        for seen in self.taking_part():  # in order of rank
-            for mode, value in seen.event.modes.items():
-                if self.in_effect(seen, mode):
-                    values.setdefault(mode, Applied(value=value, source=seen.event.mrid))
-        for program in self.ranked_programs():
-            for mode, value in program.default.items():
-                values.setdefault(mode, Applied(value=value, source=f"default:{program.mrid}"))
+        values = {
+            mode: Applied(value=seen.event.modes[mode], source=seen.event.mrid)
+            for mode, seen in self.events_in_effect().items()
+        }
+        for mode, program in self.defaults().items():
+            values.setdefault(mode, Applied(value=program.default[mode], source=f"default:{program.mrid}"))
         return values
+
+    def events_in_effect(self) -> dict[str, _Seen]:
+        """E12: per mode the first-ranked event in effect."""
+        found: dict[str, _Seen] = {}
+        for seen in self.taking_part():  # in order of rank
+            for mode in seen.event.modes:
+                if self.in_effect(seen, mode):
+                    found.setdefault(mode, seen)
+        return found
+
+    def defaults(self) -> dict[str, OracleProgram]:
+        """E20: per mode the first-ranked program whose default holds it; it counts when no event is in effect."""
+        found: dict[str, OracleProgram] = {}
+        for program in self.ranked_programs():
+            for mode in program.default:
+                found.setdefault(mode, program)
+        return found
 
     # --- who ranks before whom (E8, E12, E20), who takes part (E9) --------------------------------------------------------------
 
