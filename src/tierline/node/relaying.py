@@ -7,6 +7,7 @@ afterwards brings everything in line, in one transaction.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -41,7 +42,7 @@ BATCH = 500
 """Readings in one delivery, as a single DER posts them."""
 
 AT_ONCE = 8
-"""Responses under way at the same time, each of another DER."""
+"""Responses, or members' readings, under way at the same time, each of another DER."""
 
 CLOCK_TOLERANCE_S = 5.0
 """Beyond it a relay shows intervals that are over, or not yet begun, at the server that made them."""
@@ -297,10 +298,27 @@ class Relaying:
         by_member: dict[DerId, list[BufferedReadingRecord]] = {}
         for record in self._buffer.first(link.id, self._buffer.count(link.id)):
             by_member.setdefault(record.reading.der_id, []).append(record)
-        for der in sorted(by_member, key=lambda der: der in link.failed):
-            for at in range(0, len(by_member[der]), BATCH):
-                if not await self._report_batch(link, der, by_member[der][at : at + BATCH]):
-                    break
+        members = deque(sorted(by_member, key=lambda der: der in link.failed))
+
+        async def report() -> LinkError | None:
+            while members:
+                der = members.popleft()
+                try:
+                    await self._report_member(link, der, by_member[der])
+                except LinkError as error:
+                    return error
+            return None
+
+        async with asyncio.TaskGroup() as group:
+            reports = [group.create_task(report()) for _ in range(AT_ONCE)]
+        for error in (done.result() for done in reports):
+            if error is not None:
+                raise error
+
+    async def _report_member(self, link: _Link, der: DerId, records: list[BufferedReadingRecord]) -> None:
+        for at in range(0, len(records), BATCH):
+            if not await self._report_batch(link, der, records[at : at + BATCH]):
+                break
 
     async def _report_batch(self, link: _Link, der: DerId, batch: list[BufferedReadingRecord]) -> bool:
         """Post some readings of one member; tells whether the rest of it may follow."""

@@ -1,17 +1,21 @@
 """The mirror of a DER's meter at our own server in memory, and at servers that show less."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from tierline.model.errors import Forbidden, PeerError
 from tierline.model.records import ReadingRecord
-from tierline.model.telemetry import Qualifier
+from tierline.model.telemetry import Qualifier, Reading
+from tierline.protocols.sep2.client import Answer
 from tierline.protocols.sep2.codec import parse
-from tierline.protocols.sep2.follow.mirror import PER_POST
-from tierline.protocols.sep2.resources import MirrorUsagePoint
+from tierline.protocols.sep2.follow.mirror import PER_POST, post_readings
+from tierline.protocols.sep2.resources import MirrorUsagePoint, metering
+from tierline.protocols.sep2.resources.rows import Value
 
+NOON = datetime(2026, 6, 18, 12, tzinfo=UTC)
+LFDI = "0A" * 20
 EMPTY = b'<MirrorUsagePointList xmlns="urn:ieee:std:2030.5:ns" href="/mup" all="0" results="0"/>'
 
 
@@ -113,3 +117,54 @@ async def test_a_server_without_mirror_metering_is_told_apart(bench, above, brou
     await above.north.walk()
     with pytest.raises(Forbidden, match="offers no MirrorUsagePointList"):
         await above.north.report([above.reading()])
+
+
+def several(count, points=("w", "var", "hz")):
+    return [
+        Reading(der_id="aaaaaaaaaaaaa", point=point, value=n, power_of_ten=0, time=NOON + timedelta(minutes=n))
+        for point in points
+        for n in range(count)
+    ]
+
+
+def told(asks):
+    """Give what each message holds: its type, and the number of readings of each series."""
+    found = []
+    for ask in asks:
+        document = parse(ask.body, Value)
+        meters = document.items if isinstance(document, metering.MirrorMeterReadingList) else (document,)
+        found.append([len(meter.mirror_reading_sets[0].readings) for meter in meters])
+    return found
+
+
+def driven(steps, *statuses):
+    """Answer the steps with these statuses, then with 201; gives what they asked."""
+    asks, left = [], list(statuses)
+    try:
+        ask = next(steps)
+        while True:
+            asks.append(ask)
+            status = left.pop(0) if left else 201
+            ask = steps.send(Answer(status=status, body=b"", location="", asked_at=NOON, answered_at=NOON))
+    except StopIteration:
+        return asks
+
+
+def test_all_series_go_in_one_message():
+    asks = driven(post_readings("/mup/a", LFDI, several(5), 1))
+    assert [(ask.method, ask.path) for ask in asks] == [("POST", "/mup/a")]
+    assert told(asks) == [[5, 5, 5]]
+
+
+def test_a_message_holds_no_more_than_a_server_takes():
+    assert told(driven(post_readings("/mup/a", LFDI, several(90), 1))) == [[90, 90], [90]]
+    assert told(driven(post_readings("/mup/a", LFDI, several(450, ["w"]), 1))) == [[PER_POST], [PER_POST], [50]]
+
+
+def test_a_server_that_takes_no_list_gets_one_series_after_the_other():
+    assert told(driven(post_readings("/mup/a", LFDI, several(2), 1), 400)) == [[2, 2, 2], [2], [2], [2]]
+
+
+def test_a_mirror_that_is_not_known_any_more_is_said_at_once():
+    with pytest.raises(Forbidden):
+        driven(post_readings("/mup/a", LFDI, several(2), 1), 404)

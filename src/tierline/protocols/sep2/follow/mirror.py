@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+import structlog
 
 from tierline.model.errors import Forbidden, PeerError
 from tierline.protocols.sep2.client import FLEET_LONGEST, follow_list, get, post
@@ -16,12 +17,14 @@ from tierline.protocols.sep2.mapping.telemetry import BY_POINT, MIRRORED_DER, Se
 from tierline.protocols.sep2.resources import metering, objects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tierline.model.identity import Lfdi
     from tierline.model.telemetry import Reading
     from tierline.protocols.sep2.client import Steps
     from tierline.protocols.sep2.resources.objects import Link
+
+log = structlog.get_logger(__name__)
 
 PER_POST = 200
 """Readings in one message: far below what a server takes at once."""
@@ -79,10 +82,35 @@ def _find(link: Link, mirror: metering.MirrorUsagePoint) -> Steps[metering.Mirro
 
 
 def post_readings(href: str, lfdi: Lfdi, readings: Sequence[Reading], pen: int) -> Steps[None]:
-    """Post readings, series by series, each in order of time.
+    """Post readings, all series together where they fit into one message, each in order of time.
+
+    A server that takes no list of series gets one after the other.
 
     Raises: Forbidden when the server has forgotten the mirror; LinkError, PeerError.
     """
+    for meters in _messages(lfdi, readings, pen):
+        try:
+            if len(meters) > 1:
+                together = metering.MirrorMeterReadingList(all=len(meters), results=len(meters), items=tuple(meters))
+                yield from post(href, render(together))
+                continue
+        except PeerError as error:
+            log.info("list_refused", why=str(error))
+        for meter in meters:
+            yield from post(href, render(meter))
+
+
+def _messages(lfdi: Lfdi, readings: Sequence[Reading], pen: int) -> Iterator[list[metering.MirrorMeterReading]]:
+    """Put series together until a message is full."""
+    meters: list[metering.MirrorMeterReading] = []
+    count = 0
     for own in series_of(readings).values():
         for start in range(0, len(own), PER_POST):
-            yield from post(href, render(write_readings(lfdi, own[start : start + PER_POST], pen)))
+            some = own[start : start + PER_POST]
+            if meters and count + len(some) > PER_POST:
+                yield meters
+                meters, count = [], 0
+            meters.append(write_readings(lfdi, some, pen))
+            count += len(some)
+    if meters:
+        yield meters
