@@ -31,12 +31,20 @@ def check_channels(evidence: Evidence, layout: Layout) -> tuple[list[str], dict[
         return why.lines(), {}
     figures: dict[str, Any] = {"devices": len(devices), "limits": len(limits_asked), "setpoints": len(points_asked)}
     limits = Limits(evidence, layout)
+    single = [
+        device
+        for device in evidence.devices
+        if device.way == "direct" and _mine(evidence, controls, device) and device not in devices
+    ]
     compared = explained = won = 0
     for device in devices:
-        compared += _registers(evidence, limits_asked, limits, device, why)
         explained += _explained(evidence, _mine(evidence, limits_asked, device), device, why)
+    # Who has one link obeys the party it has.
+    for device in (*devices, *single):
+        compared += _registers(evidence, limits_asked, limits, device, why)
         _limit_answers(evidence, _mine(evidence, limits_asked, device), device, why)
         won += _setpoints(evidence, layout, _mine(evidence, points_asked, device), device, why)
+    figures["with_one_link"] = len(single)
     figures["instants"], figures["explained"], figures["won"] = compared, explained, won
     figures["register_late_s"] = _late(evidence, limits_asked, limits, devices)
     for station in {device.aggregator for device in devices}:

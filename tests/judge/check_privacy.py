@@ -96,6 +96,8 @@ def _messages(evidence: Evidence, canaries: list[Canary], why: Why) -> dict[str,
     searches: dict[tuple[str, str], Search] = {}
     count = crossing = to_market = 0
     seen: set[str] = set()
+    told: set[str] = set()
+    everything = Search(canaries)
     with (evidence.folder / "messages.jsonl").open(encoding="utf-8") as lines:
         for line in lines:
             item = json.loads(line)
@@ -104,6 +106,8 @@ def _messages(evidence: Evidence, canaries: list[Canary], why: Why) -> dict[str,
             seen.add(node)
             if sender != own.get(node, OWNERS):
                 why.add("a message is told of a node under another party's name", node)
+            text = f"{item['what']} {item['body']}"
+            told.update(canary.text for canary in everything.find(text))
             receiver = party_of.get(peer)
             if receiver is None:
                 why.add("a message went to a peer that is not in the manifest", f"{node} to {peer}")
@@ -114,7 +118,6 @@ def _messages(evidence: Evidence, canaries: list[Canary], why: Why) -> dict[str,
             if (sender, receiver) not in searches:
                 # Both must be allowed to hold what one tells the other.
                 searches[sender, receiver] = Search(item for item in canaries if not {sender, receiver} <= item.may)
-            text = f"{item['what']} {item['body']}"
             for canary in searches[sender, receiver].find(text):
                 why.add(f"a message from {sender} to {receiver} holds {canary.text!r}", f"{node}: {item['what']}")
             if peer in markets and sender in aggregators:
@@ -126,7 +129,7 @@ def _messages(evidence: Evidence, canaries: list[Canary], why: Why) -> dict[str,
         why.add("no message of a station was kept", name)
     if not to_market:
         why.add("no message from an aggregator to the market was kept")
-    return {"messages": count, "crossing": crossing, "to_market": to_market}
+    return {"messages": count, "crossing": crossing, "to_market": to_market, "told": len(told)}
 
 
 # Logs and records

@@ -10,6 +10,11 @@ Beyond docs/evidence.md the judge needs, in the journal's `start` line,
 the write of WMaxLimPctEna on. Reversion timers that run out (WMaxLimPctRvrtTms) are followed. `restart` in steps.jsonl is the moment a process
 is started, not when it is ready; `kill` and `cut` are the moment they take effect.
 
+Where the manifest names stations (the levels above and beside the utility), eight checks are required, else the three of a spine. Which group a
+device belongs to follows from the grid file and the journal's `switches` lines; those between a `switch` step and its `switched` step are one
+change. A gateway has one poll (300 s) to find out that it was moved. A Response reaches the head from the device itself, through a substation, or
+through the aggregator of a device that has no other link; any other peer is a fault.
+
 "On time" is 1 s of wall time: `speed` simulated seconds, to either side.
 """
 

@@ -67,7 +67,9 @@ def test_a_good_folder_of_five_levels_is_judged_good_from_the_command_line(good,
     ]  # fmt: skip
     assert (checks["switching"]["moved"], checks["switching"]["left"], checks["switching"]["arrived"]) == ([4, 4], 8, 8)
     assert (checks["switching"]["bound_after_s"], checks["switching"]["released_after_s"]) == (98, 100)
-    assert (checks["channels"]["devices"], checks["channels"]["explained"], checks["channels"]["won"]) == (5, 10, 5)
+    assert (checks["channels"]["devices"], checks["channels"]["explained"], checks["channels"]["won"]) == (5, 10, 47)
+    assert checks["channels"]["with_one_link"] == 42
+    assert checks["privacy"]["told"] == 153 + 2 + 1
     assert (checks["island"]["running"], checks["island"]["due"], checks["island"]["behind"]) == (1, 1, 22)
     assert (
         checks["island"]["responses_after_restore"] == 22 * 3
@@ -298,6 +300,13 @@ def test_the_set_point_of_the_other_party_in_the_registers_fails_channels(good, 
     insert(folder["journal"], request(builder, point, 902, made.write(five.WSET_PCT, 2000)))
     insert(folder["journal"], request(builder, point, 1102, made.write(five.WSET_PCT, 4000)))
     fails_only(verdict_of(folder), "channels", "the set-point of the utility is not in the registers")
+
+
+def test_a_device_with_one_link_that_takes_a_set_point_for_cancelled_fails_channels(good, builder, verdict_of):
+    folder = made.copied(good, "responses")
+    point = next(point for point in builder.feeders["feeder-4"] if builder.way[point] == "direct")
+    answer_of(folder, "responses", builder.lfdi[point], five.FIXED.mrid, 2)["status"] = 6
+    fails_only(verdict_of(folder), "channels", "a Response 6 to the set-point at utility that should not be there")
 
 
 def test_power_that_does_not_follow_the_set_point_fails_channels(good, builder, verdict_of):
