@@ -10,7 +10,8 @@ from events import outage_between
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from evidence import Control, Device, Evidence, Response, Why
+    from evidence import Evidence
+    from records import Control, Device, Response, Why
 
     Got = dict[str, dict[int, list[Response]]]
     """LFDI -> status -> Responses, in the order of their receipt."""

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from answers import answers, controls_of, expect, expect_order
 from events import COMPLETED, POWER_TOLERANCE, RAMP_S, RECEIVED, STARTED, Limits, limit_at, most
-from evidence import Why
+from records import Why
 from setpoints import count_w, setpoint_at, setpoint_history
 
 if TYPE_CHECKING:
-    from evidence import Control, Device, Evidence, Explanation
+    from evidence import Evidence
+    from records import Control, Device, Explanation
     from registers import Layout
 
 DISPLACED = 13

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from events import RAMP_S, Limits, flow_before, flow_from, judge_responses, the_control
-from evidence import Why
+from records import Why
 
 if TYPE_CHECKING:
-    from evidence import Control, Device, Evidence
+    from evidence import Evidence
+    from records import Control, Device
     from registers import Layout
 
 HEAD_TOLERANCE = 0.05  # of the members' change

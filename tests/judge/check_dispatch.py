@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from answers import answers, controls_of, expect, expect_order
 from events import COMPLETED, RECEIVED, STARTED, flow_before
-from evidence import Why
+from records import Why
 from setpoints import setpoint_history
 
 if TYPE_CHECKING:
-    from evidence import Control, Device, Evidence, Flow, Response, Station
+    from evidence import Evidence
+    from records import Control, Device, Flow, Response, Station
     from registers import Layout
 
 NOT_SUPPORTED = 252

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from answers import controls_of
 from events import Limits, completed_on_time, judge_responses
-from evidence import Why
+from records import Why
 
 if TYPE_CHECKING:
-    from evidence import Control, Device, Evidence, Outage, Reading, Station
+    from evidence import Evidence
+    from records import Control, Device, Outage, Reading, Station
     from registers import Layout
 
 GAP_INTERVALS = 2

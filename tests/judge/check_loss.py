@@ -9,10 +9,11 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from events import Limits, completed_on_time, heard_t, judge_responses, the_control
-from evidence import Why
+from records import Why
 
 if TYPE_CHECKING:
-    from evidence import Control, Device, Evidence, Outage, Reading
+    from evidence import Evidence
+    from records import Control, Device, Outage, Reading
     from registers import Layout
 
 GAP_INTERVALS = 2

@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evidence import Why
+from records import Why
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from answers import answers, controls_of, expect, expect_order
 from events import COMPLETED, FREE_PCT, RECEIVED, STARTED, Limits, limit_at, most
-from evidence import Why
+from records import Why
 
 if TYPE_CHECKING:
     from answers import Got
-    from evidence import Control, Device, Evidence, Operation, Stay
+    from evidence import Evidence
+    from records import Control, Device, Operation, Stay
     from registers import Layout
 
 CANCELLED, SUPERSEDED = 6, 7

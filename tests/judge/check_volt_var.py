@@ -6,12 +6,14 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from check_evidence import FLOW_GAP_S
 from events import judge_responses, most, the_control
-from evidence import FLOW_GAP_S, Why
+from records import Why
 from registers import read_span, written
 
 if TYPE_CHECKING:
-    from evidence import Control, Device, Evidence, Flow, Request
+    from evidence import Evidence
+    from records import Control, Device, Flow, Request
     from registers import Layout
 
 ADOPTION_S = 20.0

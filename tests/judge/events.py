@@ -14,7 +14,8 @@ from registers import written
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from evidence import Control, Device, Evidence, Flow, Request, Response, Why
+    from evidence import Evidence
+    from records import Control, Device, Flow, Request, Response, Why
     from registers import Layout
 
 RECEIVED, STARTED, COMPLETED = 1, 2, 3

@@ -32,17 +32,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from check_channels import check_channels
 from check_circuit import check_circuit
 from check_dispatch import check_dispatch
+from check_evidence import check_evidence
 from check_island import check_island
 from check_loss import check_loss
 from check_privacy import check_privacy
 from check_switching import check_switching
 from check_volt_var import check_volt_var
-from evidence import Evidence, check_evidence, read
 from grid import Grid
+from reading import read
 from registers import Layout, models_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from evidence import Evidence
 
 GRID = Path(__file__).resolve().parents[2] / "src" / "tierline" / "scenario" / "data" / "oberrhein.json"
 CHECKS: dict[str, Callable[[Evidence, Layout], tuple[list[str], dict[str, Any]]]] = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from registers import written
 
 if TYPE_CHECKING:
-    from evidence import Device, Request
+    from records import Device, Request
     from registers import Layout
 
 ENA, MODE, WATTS, PERCENT = "WSetEna", "WSetMod", "WSet", "WSetPct"
