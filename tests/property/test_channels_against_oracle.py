@@ -156,12 +156,12 @@ def some_event(luck, number):
     return {
         "mrid": mrid(number),
         "creation_time": luck.randrange(4),
-        "start": luck.randrange(0, 70, luck.choice((1, 10))),
-        "duration": luck.choice((1, 5, 10, 20, 30, 40)),
-        "modes": some_functions(luck, luck.choice((SETPOINTS, SETPOINTS, LIMITS, OF_EVENTS)), 3),
+        "start": luck.randrange(0, 60, luck.choice((1, 10))),
+        "duration": luck.choice((1, 5, 10, 20, 30, 50)),
+        "modes": some_functions(luck, luck.choice((SETPOINTS, SETPOINTS, SETPOINTS, LIMITS, OF_EVENTS)), 3),
         "randomize_start": some_offset(luck),
         "randomize_duration": some_offset(luck),
-        "status": luck.choice((0,) * 16 + (1, 2, 3, 4)),
+        "status": luck.choice((0,) * 40 + (1, 2, 3, 4)),
         "response_required": luck.choice((3, 3, 3, 3, 3, 1, 2, 0)),
         "valid": luck.random() > 0.03,
     }
@@ -169,7 +169,7 @@ def some_event(luck, number):
 
 def some_walks(luck, channel, moments):
     """Make the world of one channel, which changes between walks: statuses, lists, assignments, new events."""
-    numbers = luck.sample(range(1, 100), luck.randrange(1, 5))
+    numbers = luck.sample(range(1, 100), luck.randrange(1, 6))
     rows = [some_event(luck, 1000 * number + channel) for number in numbers]
     for row in rows:
         if luck.random() < 0.03:
@@ -188,11 +188,11 @@ def some_walks(luck, channel, moments):
     ]
     for index in range(len(rows)):
         luck.choice(programs)["events"].add(index)
-    first_listed = {index: luck.choice((-9, -9, luck.randrange(70))) for index in range(len(rows))}
+    first_listed = {index: luck.choice((-9, -9, -9, luck.randrange(60))) for index in range(len(rows))}
     walks, removed = [], set()
     for moment in moments:
         for index, row in enumerate(rows):
-            if walks and luck.random() < 0.12:
+            if walks and luck.random() < 0.07:
                 row["status"] = {3: luck.choice((2, 3, 4))}.get(row["status"], luck.choice((1, 2, 3, 3, 4, 4)))
             if walks and luck.random() < 0.04:
                 removed.add(index)
@@ -222,7 +222,8 @@ def some_history(luck):
     """Make what one DER sees, but for the offsets it draws."""
     count = luck.choice((2, 2, 3))
     # Walks of different channels never come at one moment: the machine is told of one after the other.
-    moments = luck.sample(range(-8, 80), count * luck.randrange(1, 5))
+    early = luck.sample(range(-8, 10), count)
+    moments = early + luck.sample(range(10, 80), count * luck.randrange(4))
     ranks = luck.sample(range(1, 9), count)
     channels = tuple(
         OracleChannel(
