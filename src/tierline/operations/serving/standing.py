@@ -2,24 +2,29 @@
 
 A party stands for the DERs it manages, and a control point for those that its element of the grid feeds now and nobody
 manages. A DER that is fed by the element of a control point is shown its assignments here until that control point has read
-them, and none from then on, so that there is never a moment in which nobody shows them.
+them a second time, and none from then on: when it comes again it shows what it read first, so there is never a moment in
+which nobody shows them.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tierline.model.identity import GroupId
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
+    from datetime import datetime
 
     from tierline.model.identity import DerId, PartyId
     from tierline.model.records import EndDeviceRecord, GroupRecord
     from tierline.operations.serving.state import Serving
 
+MIRRORED_AFTER = timedelta(minutes=2)
+"""How long after a first reading a second one is taken to be another, made by who has kept the first."""
 _NO_PARTIES: frozenset[PartyId] = frozenset()
 _NO_GROUPS: frozenset[GroupId] = frozenset()
 _NO_DERS: frozenset[DerId] = frozenset()
@@ -30,7 +35,9 @@ class Standing:
     """The index; it is told of every change of a DER, its memberships and groups."""
 
     handed_over: dict[DerId, set[PartyId]] = field(default_factory=dict)
-    """DERs whose assignments a control point has read since they came under it; not kept across restarts."""
+    """DERs whose assignments a control point shows in this node's stead; not kept across restarts."""
+    _first_read: dict[DerId, dict[PartyId, datetime]] = field(default_factory=dict)
+    """When a control point first read the assignments of a DER since it came under it."""
     _parties: dict[DerId, frozenset[PartyId]] = field(default_factory=dict)
     _counted_in: dict[DerId, frozenset[GroupId]] = field(default_factory=dict)
     _ders: dict[PartyId, set[DerId]] = field(default_factory=lambda: defaultdict(set))
@@ -62,8 +69,11 @@ class Standing:
         return frozenset(self._points[group] for group in serving.groups_of.get(der, ()) if group in self._points)
 
     def hand_over(self, serving: Serving, party: PartyId, der: DerId) -> None:
-        """Note that a control point has read the assignments of a DER: the DER itself is shown none from now on."""
-        if party in self.control_points(serving, der) and party not in self.handed_over.get(der, ()):
+        """Note that a control point has read the assignments of a DER: from the second time on the DER itself is shown none."""
+        if party not in self.control_points(serving, der) or party in self.handed_over.get(der, ()):
+            return
+        now = serving.clock.now()
+        if now - self._first_read.setdefault(der, {}).setdefault(party, now) >= MIRRORED_AFTER:
             self.handed_over.setdefault(der, set()).add(party)
             _raise_shown(serving, der)
 
@@ -110,6 +120,8 @@ class Standing:
             self._parties[der], self._counted_in[der] = parties, groups
         else:
             self._parties.pop(der, None)
+        if der in self._first_read:
+            self._first_read[der] = {reader: at for reader, at in self._first_read[der].items() if reader in points}
         self._keep_handed_over(der, points)
         if parties != before:
             self._move(serving, der, before, parties)

@@ -113,13 +113,25 @@ async def test_a_switching_operation_moves_who_stands_for_whom_and_tells_the_ver
     assert changed == {f"assigned:{der}", f"device:{der}", "devices", f"listed:{WEST}", f"listed:{EAST}"}
 
 
-def test_assignments_are_handed_over_to_the_control_point_that_read_them(pointed):
+def read_twice(serving, party, der):
+    """Read the assignments of a DER, keep them, and read them again."""
+    serving.standing.hand_over(serving, party, der)
+    serving.clock.move(minutes=2)
+    serving.standing.hand_over(serving, party, der)
+
+
+def test_assignments_are_handed_over_to_the_control_point_that_read_them_again(pointed):
     der = at(pointed, "pv-1")
     before = pointed.versions.copy()
     for party in (EAST, POOLER):
         pointed.standing.hand_over(pointed, party, der)
     assert pointed.standing.handed_over == {}
     assert pointed.versions == before
+    for _ in range(2):  # one reading, of however many requests
+        pointed.standing.hand_over(pointed, WEST, der)
+        pointed.clock.move(seconds=119)
+    assert pointed.standing.handed_over == {}
+    pointed.clock.move(seconds=1)
     pointed.standing.hand_over(pointed, WEST, der)
     assert pointed.standing.handed_over == {der: {WEST}}
     assert pointed.versions[f"assigned:{der}"] == before[f"assigned:{der}"] + 1
@@ -131,7 +143,7 @@ def test_assignments_are_handed_over_to_the_control_point_that_read_them(pointed
 async def test_what_a_control_point_read_ends_when_the_der_leaves_it(pointed, operator):
     der, stays = at(pointed, "pv-4"), at(pointed, "pv-3")
     for one in (der, stays):
-        pointed.standing.hand_over(pointed, EAST, one)
+        read_twice(pointed, EAST, one)
     await topology.confirm_switching(operator, pointed, {2: False, 3: True})
     assert pointed.standing.handed_over == {stays: {EAST}}
     await topology.confirm_switching(operator, pointed, {2: True, 3: False})
@@ -141,8 +153,8 @@ async def test_what_a_control_point_read_ends_when_the_der_leaves_it(pointed, op
 
 async def test_what_a_control_point_read_ends_when_it_is_shut_out(pointed, operator):
     der, other = at(pointed, "pv-1"), at(pointed, "pv-3")
-    pointed.standing.hand_over(pointed, WEST, der)
-    pointed.standing.hand_over(pointed, EAST, other)
+    read_twice(pointed, WEST, der)
+    read_twice(pointed, EAST, other)
     before = pointed.versions[f"assigned:{der}"]
     await registry.enable(operator, pointed, AT_WEST, enabled=False)
     assert pointed.standing.handed_over == {other: {EAST}}
@@ -152,7 +164,7 @@ async def test_what_a_control_point_read_ends_when_it_is_shut_out(pointed, opera
 async def test_one_of_two_entries_of_a_control_point_goes_on_for_it(pointed, operator):
     der = at(pointed, "pv-1")
     await registry.register(operator, pointed, [NewDevice(lfdi=Lfdi("A1" * 20), aggregates=WEST)])
-    pointed.standing.hand_over(pointed, WEST, der)
+    read_twice(pointed, WEST, der)
     await registry.enable(operator, pointed, AT_WEST, enabled=False)
     assert der in pointed.standing.handed_over
 
@@ -167,8 +179,8 @@ async def test_of_two_control_points_of_one_der_either_may_read(serving, operato
     west, _ = await registry.register(operator, state, new)
     der = at(state, "pv-1")
     assert state.standing.parties(der) == {WEST, EAST}
-    state.standing.hand_over(state, WEST, der)
-    state.standing.hand_over(state, EAST, der)
+    read_twice(state, WEST, der)
+    read_twice(state, EAST, der)
     await registry.enable(operator, state, west.der_id, enabled=False)
     assert state.standing.handed_over == {der: {EAST}}
 
@@ -297,7 +309,7 @@ def test_every_count_is_as_if_counted_from_scratch(clock, operations):
             case "manage" | "free":
                 take(replace(device, managed_by=party if what == "manage" else None))
             case "read":
-                state.standing.hand_over(state, party, der)
+                read_twice(state, party, der)
                 if device.managed_by is None and stands(state, party, device):
                     hidden.add((der, party))
             case "out" | "in":
