@@ -89,7 +89,6 @@ ROWS = (
 _MATRIX = {f"BASIC-{number:03d}": f"AGG-{number - 14:03d}" for number in range(16, 27)}
 
 ONE_SIDE = {(row, "agg"): f"for an aggregator it is {other}" for row, other in _MATRIX.items()} | {
-    ("CORE-003", "agg"): "for an aggregator that only polls: not held, it may leave out every other poll",
     (
         "CORE-005",
         "agg",

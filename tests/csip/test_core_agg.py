@@ -1,5 +1,7 @@
 """CORE rows, the aggregator under test."""
 
+import itertools
+
 import pytest
 from bench.documents import Assignment, Curve, Event, Program, mrid
 from bench.schema import faults_of
@@ -24,6 +26,27 @@ def statuses(agg, event):
     return {
         name: [status for _, status in agg.answers(leaf.lfdi).get(event.mrid, [])] for name, leaf in agg.leaves.items()
     }
+
+
+async def test_core_003_agg_polls_at_the_rate_the_server_states(agg):
+    """Polling, where nothing can be subscribed to.
+
+    Stimulus: the head-end takes no subscription; every resource states pollRate 20, then 40.
+    Required: the aggregator comes back after as many seconds as are stated.
+    Clause: CSIP 2.1 P37, P38, P52; IEEE 2030.5-2018 pollRate.
+    """
+    async with agg.head_end() as server:
+        server.poll_s = 20
+        assign(server, one_program())
+        async with agg.aggregating(leaves=False, subscribe=False):
+            await agg.until(lambda: len(server.asked("GET", "^/p/5e/derc$")) == 5)
+            server.poll_s = 40
+            await agg.until(lambda: len(server.asked("GET", "^/p/5e/derc$")) == 9)
+    at = [one.at for one in server.asked("GET", "^/p/5e/derc$")]
+    gaps = [after - before for before, after in itertools.pairwise(at)]
+    assert all(20 <= gap + 1 < 30 for gap in gaps[1:4]), gaps
+    assert all(40 <= gap + 1 < 60 for gap in gaps[6:]), gaps
+    assert server.asked("POST", "/sub$") == []
 
 
 DESCRIPTION = {"dercap": "DERCapability", "derg": "DERSettings", "ders": "DERStatus", "dera": "DERAvailability"}
