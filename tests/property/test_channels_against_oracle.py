@@ -19,7 +19,7 @@ from tierline.engine.following.obey import (
     Tick,
     WriteDone,
 )
-from tierline.model.control import Control, EventStatus, Interval, ResponseRequired, Setpoints
+from tierline.model.control import Control, EventStatus, Interval, PowerFactor, ResponseRequired, Setpoints
 from tierline.model.functions import FUNCTIONS, Merge, Unit, quantity_at
 from tierline.model.parties import Authority, Channel, ChannelMode
 from tierline.model.programs import DefaultControl, Program, ProgramsSeen
@@ -37,11 +37,18 @@ UNTIL = 220
 SET_MAX_W, SET_MAX_CHARGE_RATE_W = Decimal(10_000), Decimal(8_000)
 EXACT = Decimal("0.000001")
 
+
+def some_power_factor(luck):
+    return PowerFactor(displacement=Decimal(luck.randrange(80, 101)) / 100, absorbing=luck.random() < 0.5)
+
+
 SETPOINTS = {
     "fixed_w_pct": lambda luck: Decimal(luck.randrange(-100, 101, 10)),
     "target_w": lambda luck: Decimal(luck.randrange(-8_000, 10_001, 500)),
     "target_var": lambda luck: Decimal(luck.randrange(-3_000, 3_001, 100)),
     "dynamic_reactive_current": lambda luck: Decimal(luck.randrange(1, 9)),
+    "fixed_pf_inject_w": some_power_factor,
+    "fixed_pf_absorb_w": some_power_factor,
 }
 LIMITS = {
     "max_lim_w_pct": lambda luck: Decimal(luck.randrange(0, 101, 10)),
@@ -56,6 +63,8 @@ SETTINGS = {
     "soft_grad_w_pct_per_s": lambda luck: Decimal(luck.randrange(1, 9)),
     "es_delay_s": lambda luck: Decimal(luck.randrange(1, 9)),
 }
+POWER_FACTORS = {"fixed_pf_inject_w", "fixed_pf_absorb_w"}
+"""One function (A5)."""
 OF_EVENTS = SETPOINTS | LIMITS | PERMISSIONS
 OF_DEFAULTS = OF_EVENTS | SETTINGS
 NOT_SUPPORTED = "storage_target_w"
@@ -142,7 +151,7 @@ def some_functions(luck, table, most):
     found, taken = {}, set()
     for name in luck.sample(sorted(table), luck.choice(range(1, most + 1))):
         won = FUNCTIONS[name].quantity if FUNCTIONS[name].merge is Merge.ONE_WINNER else name
-        if won not in taken:
+        if won not in taken or (set(found) & POWER_FACTORS and name in POWER_FACTORS):
             taken.add(won)
             found[name] = table[name](luck)
     return found
@@ -305,7 +314,7 @@ def is_limit(function):
 
 
 def rounded(value):
-    return value if isinstance(value, bool) else Decimal(round(value / EXACT)) * EXACT
+    return value if isinstance(value, bool | PowerFactor) else Decimal(round(value / EXACT)) * EXACT
 
 
 def as_decided(decision, history):
@@ -344,7 +353,7 @@ def as_told(outcome):
 
 
 def value_of(value):
-    if isinstance(value, bool):
+    if isinstance(value, bool | PowerFactor):
         return value
     return Decimal(round(value / Decimal(EXACT) if isinstance(value, Decimal) else value * 1_000_000)) * EXACT
 

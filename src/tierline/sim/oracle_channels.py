@@ -11,7 +11,8 @@ Where the rules leave something open:
   in some modes only keeps the others, and gets the lost ones back when the other channel's event is over: it still holds them (E13);
 - an event starts when the first of its values is carried out (E17: "after the values were written"), not while all are overruled: what is
   displaced at its effective start, or gives way to another event of its channel all the time (A5), never started and has no Response 2;
-- of one event that has two functions of one quantity, the first by name is carried out (A5).
+- of one event that has two functions of one quantity, the first by name is carried out (A5); but a power factor while injecting and one
+  while absorbing are one function, the fixed power factor: both hold.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,9 @@ _OWNER_CLASS, _DEFAULT_CLASS = 4, 5
 
 _LAST_RANK = 1 << 30
 """The owner's standing limits rank after every channel."""
+
+_POWER_FACTORS = frozenset({"fixed_pf_inject_w", "fixed_pf_absorb_w"})
+"""The halves of one function (IEEE 1547-2018 5.3.2)."""
 
 Number = Decimal | Fraction | int | float
 
@@ -261,7 +265,7 @@ class _Chorus:
 
     def overruled(self, channel: str) -> set[tuple[str, str]]:
         """A3, A5: name the events of a channel, and their modes, that something else keeps from being carried out, be it of this channel."""
-        winners = self.winners().values()
+        winners = self.with_other_halves(self.winners())
         return {
             (wish.source, wish.function)
             for wish in self.wishes()
@@ -344,6 +348,20 @@ class _Chorus:
                 found[side] = wish
         return found
 
+    def with_other_halves(self, winners: Mapping[object, _Wish]) -> list[_Wish]:
+        """A5: a fixed power factor is one function, though it has two names."""
+        found = list(winners.values())
+        for wish in self.wishes():
+            winner = winners.get(self.contested(wish.function))
+            if (
+                winner is not None
+                and wish != winner
+                and {wish.function, winner.function} == _POWER_FACTORS
+                and (wish.channel, wish.source) == (winner.channel, winner.source)
+            ):
+                found.append(wish)
+        return found
+
     def side(self, function: str) -> tuple[Quantity, Bound] | None:
         """A2, A5: what a limit bounds; None when it is none that channels share."""
         row = FUNCTIONS[function]
@@ -391,11 +409,12 @@ class _Chorus:
 
     def outcome(self) -> Outcome:
         """Say what the DER must do now."""
-        tightest, winners, permissions = self.tightest(), self.winners(), self.permissions()
-        binding = [*tightest.values(), *winners.values(), *permissions.values()]
+        tightest, permissions = self.tightest(), self.permissions()
+        winners = self.with_other_halves(self.winners())
+        binding = [*tightest.values(), *winners, *permissions.values()]
         values = {
             wish.function: Merged(
-                value=self.clipped(wish) if wish in winners.values() else wish.value,
+                value=self.clipped(wish) if wish in winners else wish.value,
                 channel=wish.channel,
                 source=wish.source,
             )
