@@ -199,6 +199,7 @@ def some_event(luck, number):
 def some_walks(luck, channel, moments):
     """Make the world of one channel, which changes between walks: statuses, lists, assignments, new events."""
     numbers = luck.sample(range(1, 100), luck.randrange(1, 6))
+    # No two channels give an event the same mRID: the machine answers for both, but E21 counts by mRID alone.
     rows = [some_event(luck, 1000 * number + channel) for number in numbers]
     for row in rows:
         if luck.random() < 0.03:
