@@ -1,7 +1,7 @@
 """The north face of a node that stands for many EndDevices at one server, as the port `FleetNorthbound`.
 
 How it is used, round after round: `walk()`, take what was seen, `subscribe()`; then wait for `poll_s`, or until a notice was
-handed to `hear()`. A walk reads everything at the first time, after a failure, and once an hour. In between, one for which
+handed to `hear()`. A walk reads everything at the first time and after a failure, at the poll after that, and once an hour. In between, one for which
 there is news reads what the news is of, and one without news is a poll: it reads what the server does not tell of.
 """
 
@@ -106,6 +106,7 @@ class Sep2FleetNorth:
         self._gone: set[str] = set()
         """What was heard to be deleted."""
         self._is_all_stale = True
+        self._is_to_confirm = False
         self._polled_at: datetime | None = None
         self._read_all_at: datetime | None = None
         self._places: dict[Lfdi, tuple[devices.EndDevice, Places]] = {}
@@ -157,7 +158,10 @@ class Sep2FleetNorth:
             trusted = self._subscriptions.trusted()
             # News that never end may not keep us from polling.
             poll = not self.has_news() or _is_over(self._polled_at, now, timedelta(seconds=self.poll_s))
-            everything = self._is_all_stale or _is_over(self._read_all_at, now, EVERYTHING_AFTER)
+            is_new = self._is_all_stale
+            everything = is_new or _is_over(self._read_all_at, now, EVERYTHING_AFTER)
+            # A server that hands its DERs over takes a second reading as the word that the first was kept.
+            everything |= poll and self._is_to_confirm
             # Where the server tells of nothing, everything is read at every poll.
             everything |= poll and not trusted
             heard = self._heard | self._tree.leading_to(self._gone)
@@ -176,6 +180,7 @@ class Sep2FleetNorth:
             await self._mirrors.keep_only(self._known_roll().members)
             self._polled_at = now if poll or everything else self._polled_at
             self._read_all_at = now if everything else self._read_all_at
+            self._is_to_confirm = is_new if everything else self._is_to_confirm
             self.poll_s = self._tree.poll_s
             return self._tree.seen
 

@@ -344,6 +344,21 @@ async def test_with_subscriptions_everything_is_read_once_an_hour(link, server):
     assert "/edev/0/fsa" in server.asked()
 
 
+async def test_after_a_failure_everything_is_read_twice_and_then_no_more(link, server):
+    await link.settle()
+    server.instead["/dcap"] = 503
+    with pytest.raises(LinkError):
+        await link.north.walk()
+    del server.instead["/dcap"]
+    read = []
+    for _ in range(3):
+        server.asked()
+        await link.north.walk()
+        read.append("/edev/0/fsa" in server.asked())
+        server.clock.move(seconds=link.north.poll_s)
+    assert read == [True, True, False]
+
+
 async def test_after_the_clock_was_set_back_everything_is_read(link, server):
     await link.settle()
     server.clock.move(hours=-5)
