@@ -7,6 +7,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
 from answers import answers, controls_of, expect, expect_order
+from check_volt_var import ADOPTION_S
 from events import COMPLETED, POWER_TOLERANCE, RAMP_S, RECEIVED, STARTED, Limits, limit_at, most
 from records import Why
 from setpoints import count_w, setpoint_at, setpoint_history
@@ -248,11 +249,23 @@ def _setpoints(evidence: Evidence, layout: Layout, controls: list[Control], devi
                 "the set-point of the utility is not in the registers",
                 f"{device.service_point} ({said}, asked {wanted_w:.0f} W)",
             )
-        if setpoint_at(states, control.end_t + evidence.on_time_s) is not None:
+        released_by = control.end_t + evidence.on_time_s + _adoption_s(evidence, control.end_t, device)
+        if setpoint_at(states, released_by) is not None:
             why.add("the set-point was not released on time", device.service_point)
         won += not wrong
         _follows(evidence, control, device, wanted_w, why)
     return won
+
+
+def _adoption_s(evidence: Evidence, t: float, device: Device) -> float:
+    """Find what a device is granted beyond the time that counts as on time: the adoption of a curve that falls on the same moment."""
+    edges = [
+        edge
+        for control in evidence.controls
+        if "volt_var" in control.setpoints and device.service_point in evidence.stays(control)
+        for edge in (control.start_t, control.end_t)
+    ]
+    return ADOPTION_S if any(abs(edge - t) <= evidence.on_time_s for edge in edges) else 0.0
 
 
 def _follows(evidence: Evidence, control: Control, device: Device, wanted_w: float, why: Why) -> None:

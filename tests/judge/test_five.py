@@ -302,6 +302,24 @@ def test_the_set_point_of_the_other_party_in_the_registers_fails_channels(good, 
     fails_only(verdict_of(folder), "channels", "the set-point of the utility is not in the registers")
 
 
+def test_a_set_point_that_is_not_released_fails_channels_unless_a_curve_is_adopted_meanwhile(good, builder, verdict_of):
+    folder = made.copied(good, "journal", "steps", "audit")
+    point = builder.dual[0]
+    line = lines_of(folder, builder, point, five.FIXED.end, five.FIXED.end + 10)[0]
+    folder["journal"].remove(line)
+    insert(folder["journal"], dict(line, t=T0 + five.FIXED.end + 45))
+    fails_only(verdict_of(folder), "channels", "the set-point was not released on time")
+    mrid = "DD" * 16
+    folder["steps"].append(
+        {
+            "kind": "control", "t": T0 + 120, "check": None, "node": "utility", "mrid": mrid, "group": "feeder-4",
+            "start_t": T0 + five.FIXED.end, "duration_s": 10, "setpoints": {"volt_var": {"points": [[95, 1], [105, 0]]}},
+        }
+    )  # fmt: skip
+    folder["audit"] = made.chain([*folder["audit"], {"verb": "create", "resource": mrid}])
+    assert verdict_of(folder)["ok"]
+
+
 def test_a_device_with_one_link_that_takes_a_set_point_for_cancelled_fails_channels(good, builder, verdict_of):
     folder = made.copied(good, "responses")
     point = next(point for point in builder.feeders["feeder-4"] if builder.way[point] == "direct")
