@@ -346,10 +346,11 @@ async def test_with_subscriptions_everything_is_read_once_an_hour(link, server):
 
 async def test_after_a_failure_everything_is_read_twice_and_then_no_more(link, server):
     await link.settle()
-    server.instead["/dcap"] = 503
+    server.instead["/tm"] = LinkError("no route")
+    server.clock.move(hours=1)
     with pytest.raises(LinkError):
         await link.north.walk()
-    del server.instead["/dcap"]
+    del server.instead["/tm"]
     read = []
     for _ in range(3):
         server.asked()
