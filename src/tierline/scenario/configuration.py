@@ -134,6 +134,8 @@ class ConfigWriter:
                         **self._north(uplink, gateway.pin),
                         "rank": 1 if of_aggregator and gateway.way is Way.DUAL else 0,
                         "authority": "aggregator" if of_aggregator else "utility",
+                        # The utility knows the device from its interconnection; an aggregator has no need to.
+                        "tells_serial": not of_aggregator,
                     },
                 )
             )
