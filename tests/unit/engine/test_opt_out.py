@@ -134,8 +134,26 @@ def test_a_refusal_that_comes_after_the_end_changes_nothing():
     """Also when nobody woke the machine at the end."""
     player = alone()
     see(player, 0, p.limit("A", 0, 100))
+    refuse(player, 101, "A")
+    assert [status for _, status in player.answers("A")] == [1, 2, 3]
+    assert player.writes[-1][1] == Setpoints()
+
+
+def test_at_the_very_end_the_owner_comes_first():
+    player = alone()
+    see(player, 0, p.limit("A", 0, 100))
     refuse(player, 100, "A")
-    assert player.answers("A") == [(0, 1), (0, 2), (100, 3)]
+    assert player.answers("A") == [(0, 1), (0, 2), (100, 4)]
+
+
+@pytest.mark.parametrize("refused", ["nobody knows it", "A"])
+def test_a_refusal_that_ends_nothing_passes_over_no_boundary(refused):
+    """Neither what begins at that moment nor what has ended before it may be missed."""
+    player = alone()
+    see(player, 0, p.limit("A", 10, 20), p.limit("B", 80, 50))
+    refuse(player, 80, refused)
+    assert [status for _, status in player.answers("B")] == [1, 2]
+    assert player.obey.wake_at() > p.at(80)
 
 
 def test_a_clock_that_was_set_back_does_not_undo_what_was_settled():

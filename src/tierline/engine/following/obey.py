@@ -307,7 +307,8 @@ class Obey:
 
     def _opt_out(self, mrid: Mrid, now: datetime) -> None:
         for link in filter(self._may_refuse, self._links.values()):
-            self._is_stale |= link.schedule.opt_out(mrid, link.time(now))
+            link.schedule.opt_out(mrid, link.time(now))
+            self._is_stale = True  # whether it ended anything or not: the schedule may have come past a boundary
 
     def _change_record(self, now: datetime) -> None:
         """Carry out the changes of the channel of record that are due, each at its instant (A8)."""

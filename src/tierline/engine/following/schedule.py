@@ -142,20 +142,32 @@ class Schedule:
 
     def opt_out(self, mrid: Mrid, now: datetime) -> bool:
         """End an event because the owner of the DER refuses it (E23); says whether there was one to end."""
-        self._catch_up(now)
+        is_now = self._time is None or self._time <= now
+        if is_now:
+            self._pass_instants(now)  # not now itself: the owner comes before what ends then (E22)
         event = self.events.get(mrid)
-        if event is None or not event.is_live:
-            return False
-        self._move(event, Cause.OPT_OUT)
+        is_live = event is not None and event.is_live
+        if event is not None and is_live:
+            self._move(event, Cause.OPT_OUT)
         self._settle(now)
-        return True
+        if is_now:
+            self._time = now
+        return is_live
 
     def hand_over(self, now: datetime) -> None:
         """End what was known before another channel became the one of record (A8)."""
-        self._catch_up(now)
+        is_now = self._time is None or self._time <= now
+        if is_now:
+            self._pass_instants(now)
+            self._stop(now)
+            while self._end(now):  # but nobody loses anything yet: the change comes before that (E22)
+                pass
         for event in list(self.events.values()):
             if event.is_live and event.known_at < now:
                 self._move(event, Cause.DISPLACE)
+        self._settle(now)
+        if is_now:
+            self._time = now
 
     def drain(self) -> tuple[tuple[EventState, ...], tuple[tuple[Mrid, ResponseStatus], ...], tuple[EventState, ...]]:
         """Give the events that changed, the Responses due and the events forgotten, since the last call."""
@@ -240,13 +252,6 @@ class Schedule:
             self._settle(due)
             self._time = due
             due = self.next_boundary()
-
-    def _catch_up(self, now: datetime) -> None:
-        """Settle every boundary up to now; a moment that is past already was settled when it came."""
-        if self._time is None or self._time <= now:
-            self._pass_instants(now)
-            self._settle(now)
-            self._time = now
 
     def _boundaries(self) -> Iterator[datetime]:
         for event in self.events.values():
