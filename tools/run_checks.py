@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
-import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 
 Step = tuple[str, list[str]]
+
+SAYING = threading.Lock()
+"""Held by the lane that speaks."""
 
 
 def tool(name: str, *arguments: str) -> list[str]:
@@ -35,25 +38,35 @@ STATIC: list[Step] = [
     ("imports", tool("lint-imports")),
     ("docs", [sys.executable, "tools/make_docs.py", "--check"]),
 ]
-FAST = ["tests/unit", "tests/property", "tests/judge"]
-REAL = ["tests/interop", "tests/e2e", "tests/csip"]
 NORMAL = ["-m", "not soak"]
-# The simulation needs no clock and no sockets, so it runs beside the unit tests; what talks over real sockets in real time runs alone.
-BESIDE: list[Step] = [
-    ("unit and property", pytest(*FAST, *NORMAL, covered=True)),
-    ("simulation", pytest("tests/simulation", *NORMAL, "-s")),
-]
 SEEDS = "many_seeds and not real_bytes"
-SOAK: list[Step] = [
-    ("many seeds", pytest("tests/simulation", "-m", "soak", "-k", SEEDS, "-s")),
-    ("schedules, kills, real bytes", pytest("tests", "-m", "soak", "-k", f"not ({SEEDS})", "-s")),
+Lane = list[Step]
+"""Steps one after the other, beside other lanes."""
+
+UNIT: Step = ("unit and property", pytest("tests/unit", "tests/property", "tests/judge", *NORMAL, covered=True))
+# What needs no clock of the wall runs beside the unit tests: the simulation, foreign code in process, and the CSIP rows, whose
+# clock stands still while anything is to be done. What talks over real sockets in real time runs alone.
+BESIDE: list[Lane] = [
+    [UNIT],
+    [
+        ("simulation", pytest("tests/simulation", *NORMAL, "-s")),
+        ("interoperability", pytest("tests/interop", *NORMAL, covered=True)),
+        ("CSIP rows", pytest("tests/csip", *NORMAL, covered=True)),
+    ],
 ]
-STEPS: dict[str, list[Step | list[Step]]] = {
-    "check": [*STATIC, ("unit and property", pytest(*FAST, *NORMAL))],
+SOAK: list[Lane] = [
+    [("many seeds", pytest("tests/simulation", "-m", "soak", "-k", SEEDS, "-s"))],
+    [("schedules, kills, real bytes", pytest("tests", "-m", "soak", "-k", f"not ({SEEDS})", "-s"))],
+]
+STEPS: dict[str, list[Step | list[Lane]]] = {
+    "check": [
+        *STATIC,
+        ("unit and property", pytest("tests/unit", "tests/property", "tests/judge", *NORMAL)),
+    ],
     "test": [
         *STATIC,
         BESIDE,
-        ("interoperability and end to end", pytest(*REAL, *NORMAL, covered=True)),
+        ("end to end", pytest("tests/e2e", *NORMAL, covered=True)),
         ("coverage", [sys.executable, "tools/check_coverage.py"]),
     ],
     "soak": [SOAK],
@@ -69,23 +82,25 @@ def run(step: Step) -> int:
     return told(step, done.returncode, started)
 
 
-def run_beside(steps: list[Step]) -> int:
-    """Run steps at the same time; show what each says when it is done, one after the other."""
-    print(f"== at the same time: {', '.join(what for what, _ in steps)}", flush=True)
-    started = time.monotonic()
-    with contextlib.ExitStack() as stack:
-        said = [stack.enter_context(tempfile.TemporaryFile()) for _ in steps]
-        running = [
-            subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
-            for (_, command), out in zip(steps, said, strict=True)
-        ]
-        failed = 0
-        for step, process, out in zip(steps, running, said, strict=True):
-            code = process.wait()
-            out.seek(0)
-            print(f"== {step[0]}\n{out.read().decode(errors='replace')}", flush=True)
-            failed = failed or told(step, code, started)
-    return failed
+def run_beside(lanes: list[Lane]) -> int:
+    """Run lanes at the same time; show what each says when it is done, one after the other."""
+    names = "; ".join(", ".join(what for what, _ in lane) for lane in lanes)
+    print(f"== at the same time: {names}", flush=True)
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        failed = [done.result() for done in [pool.submit(run_lane, lane) for lane in lanes]]
+    return next((code for code in failed if code), 0)
+
+
+def run_lane(lane: Lane) -> int:
+    """Run the steps of a lane, and show what each says when it is done; stop at the first that fails."""
+    for step in lane:
+        started = time.monotonic()
+        done = subprocess.run(step[1], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        with SAYING:
+            print(f"== {step[0]}\n{done.stdout.decode(errors='replace')}", flush=True)
+            if code := told(step, done.returncode, started):
+                return code
+    return 0
 
 
 def told(step: Step, code: int, started: float) -> int:

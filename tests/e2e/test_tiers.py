@@ -20,8 +20,8 @@ poll_rate_s = 60
 [[control]]
 check = "circuit"
 at_min = 0
-starts_in_min = 4
-lasts_min = 5
+starts_in_min = 3
+lasts_min = 4
 group = "feeder-4"
 setpoints = { max_lim_w_pct = 50 }
 """
@@ -50,7 +50,7 @@ def test_a_limit_reaches_a_feeder_through_whatever_levels_there_are(tmp_path, le
     script.write_text(f"{SCENARIO}{groups}\n[hierarchy]\n{LEVELS[levels]}")
     evidence = tmp_path / "evidence"
     run = [
-        sys.executable, "-m", "tierline", "scenario", "run", str(script), "--headless", "--gateways", "10",
+        sys.executable, "-m", "tierline", "scenario", "run", str(script), "--headless", "--gateways", "10", "--speed", "60",
         "--state", str(tmp_path / "state"), "--evidence", str(evidence),
     ]  # fmt: skip
     done = subprocess.run(run, capture_output=True, text=True, timeout=200, check=False)
