@@ -23,13 +23,13 @@ async def test_util_002_agg_registers_its_ders_in_band(agg):
             await agg.register_leaves()
             await agg.until(lambda: len(server.asked("POST", "^/e$")) == 2 and server.asked("GET", "^/e/2/fsa$"))
             await agg.take_out("eda2")
-            await agg.until(lambda: server.asked("DELETE", "^/e/"))
+            await agg.until(lambda: server.asked("DELETE", r"^/e/\d+$"))
             assert node.relaying.unwalked() == []
     posted = {one.text("lFDI"): int(one.text("sFDI")) for one in server.asked("POST", "^/e$")}
     lfdis = {leaf.lfdi for leaf in agg.leaves.values()}
     assert posted.keys() == lfdis
     assert all(sum(map(int, str(sfdi))) % 10 == 0 and sfdi // 10 == int(lfdi[:9], 16) for lfdi, sfdi in posted.items())
-    (gone,) = server.asked("DELETE", "^/e/")
+    (gone,) = server.asked("DELETE", r"^/e/\d+$")
     assert [one.lfdi for one in server.devices if one and one.lfdi != agg.lfdi] == [agg.leaves["eda1"].lfdi], gone.path
 
 
