@@ -27,6 +27,7 @@ from tierline.node.relay_links import relaying_of
 from tierline.node.shared_channel import SharedChannel
 from tierline.node.uplink import uplink
 from tierline.operations.following.autonomous import Autonomous
+from tierline.operations.serving import handed_over
 from tierline.operations.serving.groups import joining
 from tierline.operations.serving.limits import recall
 from tierline.operations.serving.state import Serving
@@ -275,6 +276,7 @@ async def prepare(node: Node) -> None:
         await node.listening.keep(node.store)
     if node.serving is not None:
         node.serving.state.load()
+        handed_over.recall(node.serving.state)
         node.serving.telling.subscriptions.recall()
         recall(node.serving.state)
         await adopt_grid(self_principal(node.config), node.serving.state)
@@ -303,7 +305,7 @@ def _serving(config: NodeConfig, identity: Identity, node: Node) -> ServingHalf:
         ),
         carriers=[why_not],
     )
-    state.consequences.append(joining(state))
+    state.consequences += [joining(state), handed_over.remembering(state)]
     state.control_points.update(control_points_of(config.serve.sep2, state.grid))
     part = config.serve.sep2
     views = Views(state, Rates(poll_s=part.poll_rate_s, post_s=part.post_rate_s))

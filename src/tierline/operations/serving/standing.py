@@ -35,7 +35,9 @@ class Standing:
     """The index; it is told of every change of a DER, its memberships and groups."""
 
     handed_over: dict[DerId, set[PartyId]] = field(default_factory=dict)
-    """DERs whose assignments a control point shows in this node's stead; not kept across restarts."""
+    """DERs whose assignments a control point shows in this node's stead."""
+    unsaved: set[DerId] = field(default_factory=set)
+    """Those for whom that has changed since it was last written down."""
     _first_read: dict[DerId, dict[PartyId, datetime]] = field(default_factory=dict)
     """When a control point first read the assignments of a DER since it came under it."""
     _parties: dict[DerId, frozenset[PartyId]] = field(default_factory=dict)
@@ -75,6 +77,7 @@ class Standing:
         now = serving.clock.now()
         if now - self._first_read.setdefault(der, {}).setdefault(party, now) >= MIRRORED_AFTER:
             self.handed_over.setdefault(der, set()).add(party)
+            self.unsaved.add(der)
             _raise_shown(serving, der)
 
     def take_device(self, serving: Serving, device: EndDeviceRecord) -> None:
@@ -128,6 +131,7 @@ class Standing:
 
     def _keep_handed_over(self, der: DerId, points: frozenset[PartyId]) -> None:
         if (readers := self.handed_over.get(der)) is not None:
+            self.unsaved.add(der)
             readers &= points
             if not readers:
                 del self.handed_over[der]
@@ -146,6 +150,7 @@ class Standing:
         """Show their assignments again to those whose control point is shut out."""
         for der in [der for der, readers in self.handed_over.items() if party in readers]:
             self.handed_over[der].discard(party)
+            self.unsaved.add(der)
             if not self.handed_over[der]:
                 del self.handed_over[der]
             _raise_shown(serving, der)
