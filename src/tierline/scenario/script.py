@@ -8,7 +8,7 @@ from __future__ import annotations
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,6 +18,8 @@ from tierline.scenario.hierarchy import Hierarchy
 Minutes = Annotated[float, Field(ge=0)]
 
 _S = TypeVar("_S", bound=BaseModel)
+_SETTLE_MIN: Final = 2.0
+"""Minutes after the last event before a scenario may end: releases and ramps are to be seen."""
 
 
 class _Part(BaseModel):
@@ -143,6 +145,12 @@ class Script(_Part):
         """What an outside judge is to look at, in the order of the controls."""
         named = [step.check for step in self.control if step.check]
         return list(dict.fromkeys([*named, *self.scenario.checks]))
+
+    @property
+    def settled_min(self) -> float:
+        """When the last event is over, releases and ramps are seen, and whoever was cut off has had two polls to make good."""
+        made_good = [step.until_min + 2 * self.scenario.poll_rate_s / 60 for step in self.cut]
+        return max([self.events_end_min + _SETTLE_MIN, *made_good])
 
     @property
     def events_end_min(self) -> float:

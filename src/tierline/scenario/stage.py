@@ -35,8 +35,6 @@ COMPLETED: Final = 3
 _TRIES: Final = 20
 _AGAIN_S: Final = 15.0
 """Civil seconds between two attempts to reach an operator API, and how many there are."""
-_SETTLE_MIN: Final = 2.0
-"""Minutes after the last event before a scenario may end: releases and ramps are to be seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +77,7 @@ class Stage:
         for at_min, action in sorted(self._actions(), key=lambda item: item[0]):
             await self.clock.sleep_until(ready + timedelta(minutes=at_min))
             await action()
-        await self.clock.sleep_until(ready + timedelta(minutes=self.script.events_end_min + _SETTLE_MIN))
+        await self.clock.sleep_until(ready + timedelta(minutes=self.script.settled_min))
         latest = ready + timedelta(minutes=self.script.scenario.ends_at_min)
         while self.clock.now() < latest and not self.is_answered:
             await self.clock.sleep(10)

@@ -124,3 +124,9 @@ def test_what_is_there_is_not_overwritten(tmp_path):
     with pytest.raises(ConfigError, match="cannot be written"):
         begin(tmp_path / "none" / "mine.toml")
     assert path.read_text() == "precious"
+
+
+def test_whoever_was_cut_off_has_two_polls_to_make_good():
+    assert parse_script(HEAD + CONTROL, "x").settled_min == 24
+    cut = '[[cut]]\nat_min = 2\nuntil_min = 25\nnode = "substation-a"\n'
+    assert parse_script(HEAD + CONTROL + cut, "x").settled_min == 35
