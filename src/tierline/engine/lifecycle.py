@@ -14,7 +14,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from tierline.engine.validity import problem_of
-from tierline.model.control import Control, EventStatus, FunctionName, ResponseRequired
+from tierline.model.control import CANCELLED, Control, EventStatus, FunctionName, ResponseRequired
 from tierline.model.identity import Mrid
 from tierline.model.programs import Program, ResponseStatus
 
@@ -197,7 +197,7 @@ def first_sight(
         ends_at=now,
         fates=tuple((name, Fate.HELD) for name in control.setpoints),
     )
-    if control.status in {EventStatus.CANCELLED, EventStatus.CANCELLED_RANDOMIZED}:
+    if control.status in CANCELLED:
         return move(event, Cause.CANCEL)
     if control.status is EventStatus.SUPERSEDED:
         return move(event, Cause.SUPERSEDE)

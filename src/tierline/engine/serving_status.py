@@ -3,12 +3,10 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from tierline.model.control import Control, EventStatus
+from tierline.model.control import CANCELLED, ENDED_EARLY, Control, EventStatus
 
 LINGER = timedelta(seconds=10)
 """A client's clock may lag by the resolution of Time; an event that left its list at once would look cancelled (S4)."""
-
-_CANCELLED = frozenset({EventStatus.CANCELLED, EventStatus.CANCELLED_RANDOMIZED})
 
 
 def earliest_start(control: Control) -> datetime:
@@ -22,6 +20,11 @@ def latest_end(control: Control) -> datetime:
     return control.interval.end + timedelta(seconds=slack)
 
 
+def is_over(control: Control, now: datetime) -> bool:
+    """Say whether nobody has an event before him any more: it was cancelled, or has ended whatever was drawn for it."""
+    return control.status in CANCELLED or latest_end(control) <= now
+
+
 def listed_until(control: Control) -> datetime:
     """Give the first instant at which the event is no longer in its list (S4)."""
     return latest_end(control) + LINGER
@@ -29,7 +32,7 @@ def listed_until(control: Control) -> datetime:
 
 def served_status(control: Control, siblings: Iterable[Control], now: datetime) -> EventStatus:
     """Say what the server shows; `siblings` are the events of the same program, the event itself may be among them."""
-    if control.status in _CANCELLED or control.status is EventStatus.SUPERSEDED:
+    if control.status in ENDED_EARLY:
         return control.status  # what was superseded above a relay stays so
     if any(earliest_start(other) <= now for other in siblings if _supersedes(other, control)):
         return EventStatus.SUPERSEDED
@@ -56,6 +59,6 @@ def _supersedes(other: Control, control: Control) -> bool:
 
 def _cancelled_before_start(control: Control) -> bool:
     """Say whether an event took nothing: what it took once is never given back (E13)."""
-    if control.status not in _CANCELLED:
+    if control.status not in CANCELLED:
         return False
     return control.status_time is None or control.status_time < earliest_start(control)

@@ -145,6 +145,12 @@ class EventStatus(IntEnum):
     SUPERSEDED = 4
 
 
+CANCELLED = frozenset({EventStatus.CANCELLED, EventStatus.CANCELLED_RANDOMIZED})
+"""The statuses of an event that was cancelled."""
+ENDED_EARLY = CANCELLED | {EventStatus.SUPERSEDED}
+"""The statuses by which a server ends an event before its time."""
+
+
 class ResponseRequired(IntFlag):
     """Which Responses an event asks for."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tierline.engine.access import Grants, Resource, ResourceKind, Verb, may
 from tierline.engine.serving_status import latest_end
 from tierline.engine.verdict import Deny
-from tierline.model.control import Curve, EventStatus
+from tierline.model.control import CANCELLED, Curve, EventStatus
 from tierline.model.errors import Unsupported
 from tierline.model.records import ControlRecord, CurveRecord, DefaultRecord, GroupRecord, ProgramRecord
 from tierline.model.topology import Group, Tier
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _OPEN = frozenset({EventStatus.SCHEDULED, EventStatus.ACTIVE})
 """What time makes of an event; which of the two it is now, every server works out for itself."""
-_CANCELLED = frozenset({EventStatus.CANCELLED, EventStatus.CANCELLED_RANDOMIZED})
 
 
 def take_program(draft: Draft, program: Program) -> None:
@@ -97,7 +96,7 @@ def _control(draft: Draft, program: Program, control: Control, served: Served | 
     _put_control(draft, program.mrid, wanted)
     if known is None:
         outcome, found = "created", draft.changes.created
-    elif wanted.status is not known.control.status and wanted.status in _CANCELLED:
+    elif wanted.status is not known.control.status and wanted.status in CANCELLED:
         outcome, found = "cancelled", draft.changes.cancelled
     else:
         outcome, found = "changed", draft.changes.changed

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from tierline.engine.serving_status import latest_end, served_status
-from tierline.model.control import Control, EventStatus, Interval, Provenance
+from tierline.model.control import ENDED_EARLY, Control, EventStatus, Interval, Provenance
 from tierline.model.identity import Mrid
 from tierline.model.records import ControlRecord
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _SECOND = timedelta(seconds=1)
 _PARENT_DIGITS = 16
 """Hexadecimal digits of an mRID that a derived control shares with its parent: 64 bits (docs/decisions/0014)."""
-_GONE = frozenset({EventStatus.CANCELLED, EventStatus.CANCELLED_RANDOMIZED, EventStatus.SUPERSEDED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +88,7 @@ def live_controls(served: Served, now: datetime) -> list[ControlRecord]:
         for control in siblings
         if control.provenance is not None
         and control.provenance.derived_from is not None
-        and served_status(control, siblings, now) not in _GONE
+        and served_status(control, siblings, now) not in ENDED_EARLY
     ]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tierline.engine.access import Verb
 from tierline.engine.serving_status import latest_end
-from tierline.model.control import Control, EventStatus, Interval, Provenance, Setpoints
+from tierline.model.control import CANCELLED, Control, EventStatus, Interval, Provenance, Setpoints
 from tierline.model.errors import ConfigError, Conflict
 from tierline.model.identity import ChannelId, DerId, GroupId, Mrid
 from tierline.model.records import ControlRecord
@@ -135,7 +135,7 @@ async def cancel_control(
         channel = serving.programs[record.program].record.channel
         if channel is not None:
             raise Conflict(f"control {mrid} is relayed from {channel}; have it cancelled there")
-        if record.control.status in {EventStatus.CANCELLED, EventStatus.CANCELLED_RANDOMIZED}:
+        if record.control.status in CANCELLED:
             raise Conflict(f"control {mrid} is cancelled already")
         if latest_end(record.control) <= now:
             raise Conflict(f"control {mrid} ended at {latest_end(record.control):%Y-%m-%d %H:%M:%S} UTC")

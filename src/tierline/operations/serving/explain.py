@@ -17,7 +17,7 @@ from tierline.engine.access import Verb
 from tierline.engine.arbitration import Claim, Ratings, arbitrate
 from tierline.engine.following.schedule import Schedule, ScheduleRules
 from tierline.engine.serving_status import latest_end, served_status
-from tierline.model.control import EventStatus
+from tierline.model.control import CANCELLED, EventStatus
 from tierline.model.functions import FUNCTIONS
 from tierline.model.identity import ChannelId
 from tierline.model.parties import Authority
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from tierline.model.records import ControlRecord, EndDeviceRecord, ReadingRecord
     from tierline.operations.serving.state import Served, Serving
 
-_CANCELLED = frozenset({EventStatus.CANCELLED, EventStatus.CANCELLED_RANDOMIZED})
 _HERE = ChannelId("this server")
 
 RECENT = timedelta(days=1)
@@ -225,7 +224,7 @@ def _replayed(serving: Serving, der: DerId, programs: list[Served], now: datetim
     controls = [record.control for served in programs for record in served.controls.values()]
     instants = {now, *since.values(), *(control.creation_time for control in controls)}
     instants |= {
-        control.status_time for control in controls if control.status in _CANCELLED and control.status_time is not None
+        control.status_time for control in controls if control.status in CANCELLED and control.status_time is not None
     }
     device = serving.devices[der]
     rules = ScheduleRules(supported=frozenset(FUNCTIONS), device_category=device.device_category)
@@ -252,7 +251,7 @@ def _shown(served: Served, instant: datetime) -> Program:
 
 def _then(control: Control, instant: datetime) -> Control:
     is_later = control.status_time is not None and control.status_time > instant
-    if control.status in _CANCELLED and is_later:
+    if control.status in CANCELLED and is_later:
         return replace(control, status=EventStatus.SCHEDULED)
     return control
 
@@ -347,7 +346,7 @@ def _event(
 
 def _why(control: Control, rated: _Rated, holds: tuple[str, ...], now: datetime) -> str:
     state = rated.schedule.events.get(control.mrid)
-    if control.status in _CANCELLED and not holds:
+    if control.status in CANCELLED and not holds:
         return "it was cancelled"
     if state is None:
         return "it is for DERs of another category"

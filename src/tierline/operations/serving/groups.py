@@ -11,8 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tierline.engine.access import Verb
-from tierline.engine.serving_status import latest_end
-from tierline.model.control import EventStatus
+from tierline.engine.serving_status import is_over
 from tierline.model.errors import ConfigError, Conflict
 from tierline.model.records import EndDeviceRecord, GroupRecord, MembershipRecord
 from tierline.model.topology import Group, Tier
@@ -33,8 +32,6 @@ EVERYBODY = "*"
 """The element of a group of all DERs that are registered here."""
 OF_PARTY = "party:"
 """The element of a group of all DERs of a party begins so."""
-
-_CANCELLED = frozenset({EventStatus.CANCELLED, EventStatus.CANCELLED_RANDOMIZED})
 
 
 async def create_group(
@@ -100,7 +97,7 @@ async def delete_group(principal: Principal, serving: Serving, group_id: GroupId
         for mrid in serving.programs_of.get(group_id, []):
             served = serving.programs[mrid]
             for control in served.controls.values():
-                if latest_end(control.control) > now and control.control.status not in _CANCELLED:
+                if not is_over(control.control, now):
                     raise Conflict(f"control {control.mrid} of group {record.group.name} is not over; cancel it first")
                 gone += [control, *serving.responses.get(control.mrid, {}).values()]
             gone += [*served.curves.values(), *([served.default] if served.default is not None else []), served.record]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tierline.engine.serving_status import latest_end
-from tierline.model.control import EventStatus
+from tierline.engine.serving_status import is_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from tierline.model.records import ControlRecord
     from tierline.operations.serving.state import Serving
     from tierline.operations.serving.topology import Move
-
-_CANCELLED = frozenset({EventStatus.CANCELLED, EventStatus.CANCELLED_RANDOMIZED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +40,6 @@ def moved_events(serving: Serving, moves: Iterable[Move]) -> list[MovedEvent]:
         for group_id in leave.keys() | join.keys()
         for program in serving.programs_of.get(group_id, ())
         for record in serving.programs[program].controls.values()
-        if latest_end(record.control) > now and record.control.status not in _CANCELLED
+        if not is_over(record.control, now)
     ]
     return sorted(found, key=lambda event: (event.record.control.interval.start, event.record.mrid))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tierline.engine.access import Verb
 from tierline.engine.serving_status import latest_end
-from tierline.model.control import EventStatus
+from tierline.model.control import ENDED_EARLY
 from tierline.model.errors import Forbidden
 from tierline.operations.serving.access import require
 from tierline.operations.serving.dispatch import check_order
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from tierline.model.records import ControlRecord, EndDeviceRecord
     from tierline.operations.serving.dispatch import Order
     from tierline.operations.serving.state import Serving
-
-_GONE = frozenset({EventStatus.CANCELLED, EventStatus.CANCELLED_RANDOMIZED, EventStatus.SUPERSEDED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,4 +132,4 @@ def _overlaps(serving: Serving, order: Order) -> list[Overlap]:
 
 
 def _is_in_force(control: Control, start: datetime, end: datetime) -> bool:
-    return control.status not in _GONE and control.interval.start < end and start < latest_end(control)
+    return control.status not in ENDED_EARLY and control.interval.start < end and start < latest_end(control)
