@@ -43,11 +43,11 @@ SEEDS = "many_seeds and not real_bytes"
 Lane = list[Step]
 """Steps one after the other, beside other lanes."""
 
-UNIT: Step = ("unit and property", pytest("tests/unit", "tests/property", "tests/judge", *NORMAL, covered=True))
+FAST = ["tests/unit", "tests/property", "tests/judge"]
 # What needs no clock of the wall runs beside the unit tests: the simulation, foreign code in process, and the CSIP rows, whose
 # clock stands still while anything is to be done. What talks over real sockets in real time runs alone.
 BESIDE: list[Lane] = [
-    [UNIT],
+    [("unit and property", pytest(*FAST, *NORMAL, covered=True))],
     [
         ("simulation", pytest("tests/simulation", *NORMAL, "-s")),
         ("interoperability", pytest("tests/interop", *NORMAL, covered=True)),
@@ -59,10 +59,7 @@ SOAK: list[Lane] = [
     [("schedules, kills, real bytes", pytest("tests", "-m", "soak", "-k", f"not ({SEEDS})", "-s"))],
 ]
 STEPS: dict[str, list[Step | list[Lane]]] = {
-    "check": [
-        *STATIC,
-        ("unit and property", pytest("tests/unit", "tests/property", "tests/judge", *NORMAL)),
-    ],
+    "check": [*STATIC, ("unit and property", pytest(*FAST, *NORMAL))],
     "test": [
         *STATIC,
         BESIDE,
