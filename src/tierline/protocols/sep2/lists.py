@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeVar
 from tierline.model.identity import Mrid
 from tierline.protocols.sep2.resources import (
     DER,
+    ConsumptionTariffInterval,
     DERControl,
     DERCurve,
     DERProgram,
@@ -21,10 +22,13 @@ from tierline.protocols.sep2.resources import (
     MirrorReadingSet,
     MirrorUsagePoint,
     Notification,
+    RateComponent,
     Reading,
     Response,
     ResponseSet,
     Subscription,
+    TariffProfile,
+    TimeTariffInterval,
     Value,
 )
 
@@ -36,7 +40,7 @@ _EARLIEST: Final = -(2**63)
 
 
 def mrid_descending(mrid: Mrid) -> Key:
-    """Order function set assignments, response sets, mirror usage points and meter readings."""
+    """Order function set assignments, rate components, response sets, mirror usage points and meter readings."""
     return (-int(mrid, 16),)
 
 
@@ -46,12 +50,12 @@ def end_device_key(*, sfdi: int, href: str) -> Key:
 
 
 def der_program_key(*, primacy: int, mrid: Mrid) -> Key:
-    """Order programs: primacy ascending, mRID descending."""
+    """Order programs and tariffs: primacy ascending, mRID descending."""
     return primacy, -int(mrid, 16)
 
 
 def der_control_key(*, start: int, creation_time: int, mrid: Mrid) -> Key:
-    """Order controls: interval.start ascending, creationTime descending, mRID descending."""
+    """Order controls and intervals of tariffs: interval.start ascending, creationTime descending, mRID descending."""
     return start, -creation_time, -int(mrid, 16)
 
 
@@ -75,6 +79,11 @@ def reading_set_key(*, start: int, mrid: Mrid) -> Key:
     return -start, -int(mrid, 16)
 
 
+def consumption_key(start_value: int) -> Key:
+    """Order prices by consumption: startValue ascending."""
+    return (start_value,)
+
+
 def href_ascending(href: str | None) -> Key:
     """Order DERs, subscriptions and notifications."""
     return (href or "",)
@@ -93,9 +102,9 @@ def key_of(item: Value) -> Key:
     match item:
         case EndDevice():
             return end_device_key(sfdi=item.sfdi, href=item.href or "")
-        case DERProgram():
+        case DERProgram() | TariffProfile():
             return der_program_key(primacy=item.primacy, mrid=item.mrid)
-        case DERControl():
+        case DERControl() | TimeTariffInterval():
             return der_control_key(start=item.interval.start, creation_time=item.creation_time, mrid=item.mrid)
         case DERCurve():
             return der_curve_key(creation_time=item.creation_time, mrid=item.mrid)
@@ -109,7 +118,9 @@ def key_of(item: Value) -> Key:
             return local_id_key(item.local_id)
         case DER() | Subscription() | Notification():
             return href_ascending(item.href)
-        case FunctionSetAssignments() | ResponseSet() | MirrorUsagePoint() | MirrorMeterReading():
+        case ConsumptionTariffInterval():
+            return consumption_key(item.start_value)
+        case FunctionSetAssignments() | RateComponent() | ResponseSet() | MirrorUsagePoint() | MirrorMeterReading():
             return mrid_descending(item.mrid)
         case _:
             raise TypeError(f"{type(item).__name__} is no item of a list")
@@ -121,7 +132,7 @@ def time_of(item: Value) -> int | None:
     Units: seconds since 1970.
     """
     match item:
-        case DERControl():
+        case DERControl() | TimeTariffInterval():
             return item.interval.start
         case DERCurve():
             return item.creation_time

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from tierline.protocols.sep2.lists import in_order, key_of, later_than, local_id_key, page, time_of
 from tierline.protocols.sep2.resources import (
     DER,
+    ConsumptionTariffInterval,
     CurveData,
     DateTimeInterval,
     DERControl,
@@ -15,15 +16,20 @@ from tierline.protocols.sep2.resources import (
     Error,
     EventStatus,
     FunctionSetAssignments,
+    Link,
+    ListLink,
     LogEvent,
     MirrorMeterReading,
     MirrorReadingSet,
     MirrorUsagePoint,
     Notification,
+    RateComponent,
     Reading,
     Response,
     ResponseSet,
     Subscription,
+    TariffProfile,
+    TimeTariffInterval,
 )
 
 LFDI = "0" * 40
@@ -78,6 +84,33 @@ def reading_set(start, mrid):
     return MirrorReadingSet(mrid=mrid, time_period=DateTimeInterval(start=start, duration=1))
 
 
+def interval(start=0, created=0, mrid=LOW):
+    return TimeTariffInterval(
+        mrid=mrid,
+        creation_time=created,
+        event_status=EventStatus(current_status=0, date_time=0, potentially_superseded=False),
+        interval=DateTimeInterval(start=start, duration=1),
+        tou_tier=0,
+    )
+
+
+def tariff(primacy, mrid):
+    return TariffProfile(mrid=mrid, primacy=primacy, service_category_kind=0)
+
+
+def component(mrid):
+    return RateComponent(
+        mrid=mrid,
+        reading_type_link=Link(href="/rt"),
+        role_flags=0,
+        time_tariff_interval_list_link=ListLink(href="/tti"),
+    )
+
+
+def consumption(start_value):
+    return ConsumptionTariffInterval(consumption_block=0, start_value=start_value)
+
+
 def response(created, lfdi=LFDI):
     return Response(created_date_time=created, end_device_lfdi=lfdi, subject=LOW)
 
@@ -116,6 +149,15 @@ ORDERS = {
         reading_set(1, HIGH),
         reading_set(1, LOW),
     ],
+    "TariffProfile: primacy ascending, mRID descending": [tariff(1, LOW), tariff(2, HIGH), tariff(2, LOW)],
+    "RateComponent: mRID descending": [component(HIGH), component(LOW)],
+    "TimeTariffInterval: start ascending, creationTime descending, mRID descending": [
+        interval(1, 5),
+        interval(2, 9),
+        interval(2, 8, HIGH),
+        interval(2, 8, LOW),
+    ],
+    "ConsumptionTariffInterval: startValue ascending": [consumption(0), consumption(1)],
     "Reading: localID ascending": [Reading(), Reading(local_id=0), Reading(local_id=1)],
 }
 

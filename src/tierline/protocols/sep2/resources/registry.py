@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from tierline.protocols.sep2.resources import der, devices, exchange, metering
+from tierline.protocols.sep2.resources import der, devices, exchange, metering, pricing
 from tierline.protocols.sep2.resources.objects import List
 from tierline.protocols.sep2.resources.rows import Row, Space, Value, rows_of
 
@@ -42,6 +42,14 @@ ROOTS: Final[tuple[type[Value], ...]] = (
     metering.MirrorReadingSet,
     metering.Reading,
     metering.ReadingType,
+    pricing.TariffProfileList,
+    pricing.TariffProfile,
+    pricing.RateComponentList,
+    pricing.RateComponent,
+    pricing.TimeTariffIntervalList,
+    pricing.TimeTariffInterval,
+    pricing.ConsumptionTariffIntervalList,
+    pricing.ConsumptionTariffInterval,
     exchange.ResponseSetList,
     exchange.ResponseSet,
     exchange.ResponseList,
