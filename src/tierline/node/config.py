@@ -231,6 +231,8 @@ class FleetPart(_Part):
     """The group of them, by name, id or element of the grid; made when missing."""
     policy: Literal["rating", "available", "price", "equal"] = "rating"
     """How a total is shared out."""
+    offers: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
+    """For policy price: what DERs ask per kWh, in any one currency, by service point or group."""
     min_cell: Annotated[int, Field(ge=1)] = 5
     """A sum over fewer members is not told."""
     read_s: Annotated[int, Field(ge=1)] = 60
@@ -440,6 +442,8 @@ def _check_links(config: NodeConfig, refuse: Callable[[tuple[object, ...], str],
             raise refuse(("north", number, "enrol"), 'only a relay stands for others; remove it, or set use = "relay"')
     if config.fleet is not None and config.south:
         raise refuse(("fleet",), "a node obeys with one device or with its fleet; remove [[south]] or [fleet]")
+    if config.fleet is not None and config.fleet.policy == "price" and not config.fleet.offers:
+        raise refuse(("fleet", "policy"), "no DER has made an offer; say what they ask per kWh in [fleet.offers]")
     _check_grants(config, refuse)
     _check_channels(config, refuse)
     _check_follow(config, refuse)

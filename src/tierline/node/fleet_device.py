@@ -11,6 +11,7 @@ from tierline.model.control import ControlGrant
 from tierline.model.identity import ChannelId, PartyId
 from tierline.operations.serving.fleet import Fleet, FleetRules
 from tierline.operations.serving.members import Members
+from tierline.operations.serving.offers import offer_of
 from tierline.protocols.sep2.mapping.described import read_told
 
 if TYPE_CHECKING:
@@ -38,4 +39,5 @@ def fleet_of(config: NodeConfig, part: FleetPart, sep2: Sep2Serve, serving: Serv
         poll=timedelta(seconds=sep2.poll_rate_s),
         post=timedelta(seconds=sep2.post_rate_s),
     )
-    return Fleet(serving, rules, Members(serving, read_told), me)
+    offers = {name: Decimal(str(per_kwh)) for name, per_kwh in part.offers.items()}
+    return Fleet(serving, rules, Members(serving, read_told, offer_of(serving, offers)), me)

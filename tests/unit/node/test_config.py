@@ -158,6 +158,10 @@ def test_an_address_is_written_as_it_is_read(host, text):
         ),
         (NODE + SOUTH + FLEET, "etc/node.toml:8: fleet: a node obeys"),
         (NODE + NORTH + TLS + FLEET, "etc/node.toml:1: node: this node does nothing"),
+        (
+            SERVER + NORTH + FLEET + 'policy = "price"\n',
+            "etc/node.toml:20: fleet.policy: no DER has made an offer; say what they ask per kWh in [fleet.offers]",
+        ),
         (SERVER + GRANT, "etc/node.toml:13: grant[0]: there is no fleet that it could move; add [fleet]"),
         (
             GATEWAY + NORTH.replace('"utility"', '"pooler"', 1),

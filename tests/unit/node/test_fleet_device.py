@@ -54,7 +54,9 @@ rank = 1
 use = "relay"
 server = "https://127.0.0.1:9444/dcap"
 """
-    config = parse_config(CONFIG.replace("min_cell = 3", 'policy = "price"') + GRANT + relay, Path("a.toml"))
+    config = parse_config(
+        CONFIG.replace("min_cell = 3", 'policy = "price"\noffers = { all = 0.12 }') + GRANT + relay, Path("a.toml")
+    )
     rules = fleet_of(config, config.fleet, config.serve.sep2, serving, self_principal(config))._rules
     assert (rules.group, rules.policy, rules.min_cell) == ("all", Policy.PRICE, 5)
     assert rules.parties == {"market": "iso"}, "what is relayed is not obeyed"

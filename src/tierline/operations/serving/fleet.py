@@ -32,6 +32,7 @@ from tierline.operations.serving.fleet_values import (
 )
 from tierline.operations.serving.grants import Claims, allowed, functions_granted, principal_of, sources_of
 from tierline.operations.serving.groups import OF_PARTY, create_group
+from tierline.operations.serving.offers import check_offers
 from tierline.operations.serving.topology import find_group
 from tierline.operations.serving.wording import worded
 from tierline.ports import Behind, Coming, DeviceFacts, ReadBack
@@ -157,6 +158,7 @@ class Fleet:
             requests: dict[ChannelId, Request] = {}
             try:
                 sources = self._sources(wanted, stands, group_id)
+                self._check_offers(wanted, members)
                 requests = allowed(self._serving, sources, wanted, self._target, members, counted=self._counted)
             except (Forbidden, Unsupported) as error:
                 await self._refuse(group_id, target, stands, str(error))
@@ -299,6 +301,14 @@ class Fleet:
             raise Unsupported(f"a fleet cannot carry out {', '.join(unknown)}")
         return sources_of(target, behind, group_id, self._claims, self._serving.clock.now())
 
+    def _check_offers(self, wanted: Setpoints, members: Mapping[DerId, Member]) -> None:
+        """Refuse a total that is to be shared out by price while a member has made no offer.
+
+        Raises: Unsupported.
+        """
+        if self._rules.policy is Policy.PRICE and SHARED_OUT & set(wanted):
+            check_offers(self._serving, members.values())
+
     # --- how much ---------------------------------------------------------------------------------------------------
 
     def _share_anew(self, members: Mapping[DerId, Member], *, is_new: bool) -> None:
@@ -407,6 +417,7 @@ class Fleet:
             stands = Behind(channel=one.channel, mrid=one.mrid, until=one.ends_at)
             try:
                 (source,) = self._sources(one.setpoints, dict.fromkeys(one.setpoints, stands), group_id)
+                self._check_offers(one.setpoints, members)
                 asked = allowed(self._serving, [source], one.setpoints, self._target, members, counted=self._counted)
             except (Unsupported, Forbidden):
                 continue  # it is refused, and that is written down, when it begins

@@ -18,17 +18,20 @@ from tierline.protocols.sep2.resources import (
     EndDevice,
     FunctionSetAssignments,
     LogEvent,
+    MeterReading,
     MirrorMeterReading,
     MirrorReadingSet,
     MirrorUsagePoint,
     Notification,
     RateComponent,
     Reading,
+    ReadingSet,
     Response,
     ResponseSet,
     Subscription,
     TariffProfile,
     TimeTariffInterval,
+    UsagePoint,
     Value,
 )
 
@@ -40,7 +43,7 @@ _EARLIEST: Final = -(2**63)
 
 
 def mrid_descending(mrid: Mrid) -> Key:
-    """Order function set assignments, rate components, response sets, mirror usage points and meter readings."""
+    """Order function set assignments, tariffs, rate components, response sets, mirror usage points and meter readings."""
     return (-int(mrid, 16),)
 
 
@@ -50,7 +53,7 @@ def end_device_key(*, sfdi: int, href: str) -> Key:
 
 
 def der_program_key(*, primacy: int, mrid: Mrid) -> Key:
-    """Order programs and tariffs: primacy ascending, mRID descending."""
+    """Order programs: primacy ascending, mRID descending."""
     return primacy, -int(mrid, 16)
 
 
@@ -102,7 +105,7 @@ def key_of(item: Value) -> Key:
     match item:
         case EndDevice():
             return end_device_key(sfdi=item.sfdi, href=item.href or "")
-        case DERProgram() | TariffProfile():
+        case DERProgram():
             return der_program_key(primacy=item.primacy, mrid=item.mrid)
         case DERControl() | TimeTariffInterval():
             return der_control_key(start=item.interval.start, creation_time=item.creation_time, mrid=item.mrid)
@@ -112,7 +115,7 @@ def key_of(item: Value) -> Key:
             return response_key(created_date_time=item.created_date_time, end_device_lfdi=item.end_device_lfdi)
         case LogEvent():
             return log_event_key(created_date_time=item.created_date_time, log_event_id=item.log_event_id)
-        case MirrorReadingSet():
+        case MirrorReadingSet() | ReadingSet():
             return reading_set_key(start=item.time_period.start, mrid=item.mrid)
         case Reading():
             return local_id_key(item.local_id)
@@ -120,7 +123,11 @@ def key_of(item: Value) -> Key:
             return href_ascending(item.href)
         case ConsumptionTariffInterval():
             return consumption_key(item.start_value)
-        case FunctionSetAssignments() | RateComponent() | ResponseSet() | MirrorUsagePoint() | MirrorMeterReading():
+        case TariffProfile() | RateComponent():
+            return mrid_descending(item.mrid)
+        case FunctionSetAssignments() | ResponseSet() | MirrorUsagePoint() | MirrorMeterReading():
+            return mrid_descending(item.mrid)
+        case UsagePoint() | MeterReading():
             return mrid_descending(item.mrid)
         case _:
             raise TypeError(f"{type(item).__name__} is no item of a list")
@@ -138,7 +145,7 @@ def time_of(item: Value) -> int | None:
             return item.creation_time
         case Response() | LogEvent():
             return item.created_date_time
-        case MirrorReadingSet():
+        case MirrorReadingSet() | ReadingSet():
             return item.time_period.start
         case _:
             return None

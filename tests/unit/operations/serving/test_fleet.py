@@ -21,6 +21,7 @@ from tierline.operations.serving.explain import acts_on
 from tierline.operations.serving.fleet import Fleet, FleetRules
 from tierline.operations.serving.limits import recall
 from tierline.operations.serving.members import Members, Told
+from tierline.operations.serving.offers import offer_of
 from tierline.operations.serving.topology import find_group
 from tierline.ports import Behind, Coming, Heeding, Southbound
 
@@ -52,7 +53,7 @@ def grant(clock):
 
 @pytest.fixture
 def make_fleet(serving, grant):
-    def make(*, grants=None, policy=Policy.RATING, min_cell=2, of=serving, group="system", **more):
+    def make(*, grants=None, policy=Policy.RATING, min_cell=2, of=serving, group="system", offers=None, **more):
         rules = FleetRules(
             group=group,
             grants=(grant(),) if grants is None else tuple(grants),
@@ -62,7 +63,7 @@ def make_fleet(serving, grant):
             **more,
         )
         me = Principal(party=of.party, role=Role.SELF, name="node")
-        return Fleet(of, rules, Members(of, read), me)
+        return Fleet(of, rules, Members(of, read, offer_of(of, offers or {})), me)
 
     return make
 
@@ -431,6 +432,23 @@ async def test_a_negative_total_goes_to_those_that_absorb(fleet, order, shown, d
     await order(fleet, target_w=Decimal(-4000))
     assert shown("pv-1") == {"fixed_w_pct": -50}
     assert shown("pv-2") == {"target_w": 0}
+
+
+async def test_by_price_the_cheapest_generate_first_and_those_that_ask_the_same_by_rating(make_fleet, order, shown):
+    offers = {"system": Decimal("0.20"), "pv-3": Decimal("0.05"), "pv-1": Decimal("0.30")}
+    await order(make_fleet(policy=Policy.PRICE, offers=offers), target_w=Decimal(60_000))
+    assert [shown(f"pv-{number}")["target_w"] for number in (1, 2, 3, 4)] == [0, 10_000, 30_000, 20_000]
+
+
+async def test_by_price_a_total_is_refused_while_a_member_has_made_no_offer(make_fleet, order, serving):
+    fleet = make_fleet(policy=Policy.PRICE, offers={f"pv-{number}": Decimal(1) for number in (1, 2, 3)})
+    with pytest.raises(Unsupported, match="pv-4 made none"):
+        await order(fleet, target_w=Decimal(50_000))
+    assert controls(serving) == []
+    refused = [record for record in serving.store.load(AuditRecord) if record.outcome == "refused"]
+    assert "pv-4 made none" in refused[-1].detail
+    await order(fleet, max_lim_w_pct=Decimal(50))
+    assert len(controls(serving)) == 1, "a percentage is the same for all, whatever they ask"
 
 
 async def test_a_limit_in_watts_is_shared_out_in_percent(fleet, order, shown):

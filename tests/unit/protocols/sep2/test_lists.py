@@ -149,7 +149,7 @@ ORDERS = {
         reading_set(1, HIGH),
         reading_set(1, LOW),
     ],
-    "TariffProfile: primacy ascending, mRID descending": [tariff(1, LOW), tariff(2, HIGH), tariff(2, LOW)],
+    "TariffProfile: mRID descending": [tariff(2, HIGH), tariff(1, LOW)],
     "RateComponent: mRID descending": [component(HIGH), component(LOW)],
     "TimeTariffInterval: start ascending, creationTime descending, mRID descending": [
         interval(1, 5),
