@@ -322,6 +322,15 @@ class Heeding(Protocol):
         ...
 
 
+@runtime_checkable
+class Yielding(Protocol):
+    """A south link whose `apply` may wait long for the device, while something else is urgent."""
+
+    def give_way(self, target: Setpoints) -> None:
+        """Let an `apply` that only waits end with a LinkError, where it holds up what this target asks for at once."""
+        ...
+
+
 class Northbound(Protocol):
     """One server above: brings programs, takes Responses, readings and status."""
 

@@ -46,7 +46,7 @@ from tierline.node.supervise import supervise
 from tierline.node.waiting import within
 from tierline.operations.following.buffer import ReadingBuffer
 from tierline.operations.following.outbox import Outbox, as_response
-from tierline.ports import Heeding
+from tierline.ports import Heeding, Yielding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -146,6 +146,8 @@ class Follower:
         self._to_post = {channel: asyncio.Event() for channel in servers}
         self._walked = {channel: asyncio.Event() for channel in servers}
         self._order: asyncio.Queue[tuple[int, Apply]] = asyncio.Queue(maxsize=1)
+        self._under_way: Setpoints | None = None
+        """What is being written to the device."""
         self._life = 0
         """Which machine an order is of: the outcome of one that was given up means nothing to the next."""
         self._obey: Obey | None = None
@@ -327,6 +329,7 @@ class Follower:
                 self._south.heed(self._behind(obey.decision), coming_of(obey.coming(self._clock.now())))
             for effect in effects:
                 await self._carry_out(effect)
+            self._let_give_way(obey.decision.setpoints)
             if isinstance(event, OptOut):
                 self._refused(obey)
 
@@ -348,6 +351,11 @@ class Follower:
             _, done = self._refusing.popleft()
             if not done.done():
                 done.set_exception(LinkError("a fault of this program came in between; ask again what holds"))
+
+    def _let_give_way(self, target: Setpoints) -> None:
+        """Tell the device of a newer target while it is being written to: the machine orders it once the write has ended."""
+        if isinstance(self._south, Yielding) and self._under_way is not None and self._under_way != target:
+            self._south.give_way(target)
 
     def _behind(self, decision: Applied) -> Mapping[FunctionName, Behind]:
         return {} if self._obey is None else behind_of(decision, self._obey.events())
@@ -391,6 +399,7 @@ class Follower:
         while True:
             life, order = await self._order.get()
             outcome: WriteDone | WriteFailed = WriteFailed(sequence=order.sequence, reason="a fault of this program")
+            self._under_way = order.setpoints
             try:
                 held = await self._south.apply(
                     order.setpoints, ramp_time_s=order.ramp_time_s, behind=self._behind(order.explanation)
@@ -402,6 +411,7 @@ class Follower:
                 log.info("applied", lfdi=self._me.lfdi, setpoints=list(order.setpoints), writes=held.writes)
                 outcome = WriteDone(sequence=order.sequence, read_back=held.setpoints)
             finally:
+                self._under_way = None
                 if life == self._life:
                     self._hand_in(outcome)  # whatever happened: the machine waits for it
 

@@ -592,3 +592,49 @@ def test_an_owner_who_does_not_wait_is_obeyed_all_the_same(scene):
     scene.run(until_s=400)
     assert task.done()
     assert scene.answers() == [1, 2, 4]
+
+
+class YieldingSouth(South):
+    """A device that takes its time, and may be told that something is urgent."""
+
+    def __init__(self, world):
+        super().__init__(world)
+        self.urgent = asyncio.Event()
+
+    def give_way(self, target):
+        self.world.note("give_way", dict(target))
+        self.urgent.set()
+
+    async def apply(self, target, *, ramp_time_s=None, behind=None):
+        self.urgent.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.apply_s):
+                await self.urgent.wait()
+            self.world.note("gave way", dict(target))
+            if target == LIMIT:
+                self.apply_s = 1.0
+            raise LinkError("it gave way")
+        return await super().apply(target)
+
+
+def test_a_newer_target_does_not_wait_for_a_device_that_takes_long(scene):
+    scene.south = YieldingSouth(scene.world)
+    scene.south.apply_s = 1000.0
+    scene.restart()
+    tighter = Setpoints.of({"max_lim_w_pct": Decimal(20)})
+    scene.north.programs = programs(event(), event("F", start_s=150, duration_s=50, setpoints=tighter))
+    scene.run(until_s=250)
+    steps = scene.steps("gave way", "apply")
+    assert steps[:2] == [("gave way", {}), ("gave way", dict(LIMIT))]
+    assert steps[2] == ("apply", dict(tighter))
+    assert ("give_way", dict(tighter)) in scene.world.log
+
+
+def test_a_device_that_is_told_nothing_new_is_not_asked_to_give_way(scene):
+    scene.south = YieldingSouth(scene.world)
+    scene.south.apply_s = 30.0
+    scene.restart()
+    scene.north.programs = programs(event())
+    scene.run(until_s=250)
+    assert scene.world.count("give_way") == 0
+    assert scene.answers() == [1, 2]

@@ -13,10 +13,10 @@ import structlog
 
 from tierline.model.control import Reference, Setpoints
 from tierline.model.defaults import curve_of
-from tierline.model.errors import PeerError, Unsupported
+from tierline.model.errors import LinkError, PeerError, Unsupported
 from tierline.model.functions import FUNCTIONS, Quantity, Unit
 from tierline.model.identity import mrid
-from tierline.ports import ReadBack
+from tierline.ports import ReadBack, Yielding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +36,8 @@ class Autonomous:
         self._south = south
         self._defaults = defaults
         self._values: dict[FunctionName, Value] | None = None
+        self._gives_way = False
+        """Whether what is being written was overtaken."""
 
     async def discover(self) -> DeviceFacts:
         """Find out what the device is, and which of the defaults it can keep.
@@ -59,6 +61,7 @@ class Autonomous:
 
         Raises: LinkError, Unsupported, PeerError, all about the target.
         """
+        self._gives_way = False
         if self._values is None:
             await self.discover()
         beside = beside_target(self._values or {}, target)
@@ -69,10 +72,18 @@ class Autonomous:
             except (Unsupported, PeerError) as error:
                 # It may be a default that the device refuses: what is commanded must not fail because of it.
                 log.warning("defaults_refused", functions=sorted(beside), reason=str(error))
+                if self._gives_way:
+                    raise LinkError("a newer target does not wait for this one without its defaults") from error
             else:
                 kept = {name: value for name, value in back.setpoints.items() if name in target}
                 return ReadBack(setpoints=Setpoints.of(kept), writes=back.writes)
         return await self._south.apply(target, ramp_time_s=ramp_time_s, behind=behind)
+
+    def give_way(self, target: Setpoints) -> None:
+        """Let an apply that only waits end, where it holds up what a newer target asks for at once."""
+        self._gives_way = True
+        if isinstance(self._south, Yielding):
+            self._south.give_way(Setpoints.of({**beside_target(self._values or {}, target), **target}))
 
     async def measure(self) -> tuple[Sequence[tuple[str, int, int, int]], Sequence[Alarm]]:
         """Measure the device.

@@ -16,15 +16,20 @@ from tierline.model.control import Reference
 
 
 class Rank(IntEnum):
-    """The order in which an apply writes: what restricts comes first, what frees comes last."""
+    """The order in which an apply writes: what restricts before what frees, and registers before curves.
+
+    A curve takes seconds to be adopted, so nothing waits for one, but what frees for a curve that restricts active power.
+    """
 
     CEASE = 0
     LIMIT = 1
     SETTING = 2
     RELEASE = 3
     ENGAGE = 4
-    FREE = 5
-    PERMIT = 6
+    RESTRICT = 5
+    FREE = 6
+    PERMIT = 7
+    ADOPT = 8
 
 
 class Release(Enum):
@@ -140,6 +145,8 @@ class CurveRow:
     """The prefix of the curve in its set, for example `MustTrip.`."""
     references: Mapping[Reference, int] | None = None
     """The values of `DeptRef`; None where the curve has no reference."""
+    rank: Rank = Rank.ADOPT
+    """When it is written."""
     release: Release = Release.DISABLE
     """What happens when it is no longer commanded."""
 
@@ -212,7 +219,7 @@ FUNCTIONS: Final[tuple[FunctionRow, ...]] = (
         name="target_var", model_id=704, path="VarSet", enable="VarSetEna", mode=("VarSetMod", 4), timer="VarSet"
     ),
     CurveRow(name="volt_var", model_id=705, x="V", y="Var", references=_VAR_REFERENCES),
-    CurveRow(name="volt_watt", model_id=706, x="V", y="W", references=_W_REFERENCES),
+    CurveRow(name="volt_watt", model_id=706, x="V", y="W", references=_W_REFERENCES, rank=Rank.RESTRICT),
     _ride_through("lvrt_must_trip", 707, "MustTrip.", "V"),
     _ride_through("lvrt_may_trip", 707, "MayTrip.", "V"),
     _ride_through("lvrt_momentary_cessation", 707, "MomCess.", "V"),

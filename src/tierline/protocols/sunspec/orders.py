@@ -1,7 +1,7 @@
 """From setpoints to what must be written: pure functions of the target and of the blocks read from the device.
 
-Two rules. Everything is checked before anything is written. What restricts is written before what frees, and a value
-before the point that switches it on.
+Three rules. Everything is checked before anything is written. What restricts is written before what frees, and a value
+before the point that switches it on. Registers that act at once do not wait for curves.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -134,6 +134,14 @@ def plan(target: Setpoints, blocks: Mapping[int, Block], dead_man: DeadMan | Non
     return sorted(steps, key=lambda step: step.rank)
 
 
+def is_held_up(target: Setpoints, running: Setpoints) -> bool:
+    """Tell whether a target has registers to write at once that differ from what is being written: all but values of curves."""
+    released = running.keys() - target.keys()
+    return bool(released) or any(
+        running.get(name) != value for name, value in target.items() if not isinstance(value, Curve | Droop)
+    )
+
+
 def _refuse_rivals(rows: Iterable[FunctionRow]) -> None:
     owners: dict[tuple[int, str], str] = {}
     for row in rows:
@@ -172,11 +180,11 @@ def _steps(row: FunctionRow, value: Canonical, block: Block) -> Iterator[Step]:
                 row.enable, {row.path: value.value_pct}, (row.reference, row.references[value.reference]), block
             )
         case CurveRow(), Curve():
-            yield AdoptStored(rank=Rank.ENGAGE, model_id=model_id, values=curve_values(row, value, block))
-            yield WritePoints(rank=Rank.ENGAGE, model_id=model_id, values={ENABLE: 1})
+            yield AdoptStored(rank=row.rank, model_id=model_id, values=curve_values(row, value, block))
+            yield WritePoints(rank=row.rank, model_id=model_id, values={ENABLE: 1})
         case DroopRow(), Droop():
-            yield AdoptStored(rank=Rank.ENGAGE, model_id=model_id, values=_droop_values(value))
-            yield WritePoints(rank=Rank.ENGAGE, model_id=model_id, values={ENABLE: 1})
+            yield AdoptStored(rank=Rank.ADOPT, model_id=model_id, values=_droop_values(value))
+            yield WritePoints(rank=Rank.ADOPT, model_id=model_id, values={ENABLE: 1})
         case _:
             raise Unsupported(f"{row.name} does not take a value of type {type(value).__name__}")
 

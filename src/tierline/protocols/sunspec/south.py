@@ -1,7 +1,8 @@
 """The client face: one inverter, found, read and commanded over SunSpec Modbus.
 
-Two rules. One writer: an apply runs to its end before the next begins. Nothing is reported as held that was not read back
-from the device after it was written.
+Three rules. One writer: an apply runs to its end before the next begins. It ends early only while it waits for a device to
+adopt a curve, so that nothing else waits for that. Nothing is reported as held that was not read back from the device after
+it was written.
 """
 
 import asyncio
@@ -109,6 +110,11 @@ class SunSpecDevice:
         self._timers: frozenset[tuple[int, str]] = frozenset()
         self._link = ModbusLink(network, endpoint, deadline=clock.deadline, fraction=random.fraction, patience=patience)
         self._writer = asyncio.Lock()
+        self._running: Setpoints | None = None
+        """What is being written."""
+        self._gives_way = asyncio.Event()
+        self._adoptions: dict[int, orders.AdoptStored] = {}
+        """What the device was asked to adopt, by model, where no outcome was seen yet."""
         self._models: dict[int, FoundModel] = {}
 
     async def discover(self) -> DeviceFacts:
@@ -117,6 +123,7 @@ class SunSpecDevice:
         Raises: LinkError, PeerError when there is no SunSpec map.
         """
         async with self._writer:
+            self._adoptions.clear()  # it may be another device, or have lost what it was asked
             self._models = await self._walk()
             blocks = {model_id: (await self._held(model_id)).block() for model_id in self._models}
         common = blocks.get(1)
@@ -146,37 +153,51 @@ class SunSpecDevice:
         """Make the device hold exactly `target`, writing only what differs, and read it back.
 
         SunSpec has no ramp time of one command, so one that is asked for is refused.
-        Raises: LinkError (what holds is unknown), Unsupported (nothing was written), PeerError (the device refused or holds
-        something else).
+        Raises: LinkError (what holds is unknown, or it gave way), Unsupported (nothing was written), PeerError (the device
+        refused or holds something else).
         """
         if ramp_time_s is not None:
             raise Unsupported(f"SunSpec has no ramp time of one command; {ramp_time_s} s cannot be kept to")
         async with self._writer:
-            await self._know_map()
-            concerned = sorted(orders.models_concerned(target) & self._models.keys())
-            held = {model_id: await self._held(model_id) for model_id in concerned}
-            steps = orders.plan(target, _blocks(held), self._dead_man)
-            for step in steps:
-                step_changes(step, held[step.model_id])  # what does not fit is refused before anything is written
-            writes = 0
-            for step in steps:
-                writes += await self._carry_out(step, held[step.model_id])
-            if writes:
-                for model_id in {step.model_id for step in steps}:
-                    held[model_id] = await self._held(model_id)
-            blocks = _blocks(held)
-            for step in orders.plan(target, blocks, self._dead_man):
-                if changes := step_changes(step, held[step.model_id]):
-                    what = ", ".join(f"{step.model_id}.{path} = {value}" for path, value in step.values.items())
-                    raise PeerError(
-                        f"{self._link.endpoint} does not hold {what} ({len(changes)} runs of registers differ)"
-                    )
-            self._timers = frozenset(
-                (row.model_id, timer)
-                for row in orders.rows_named(target)
-                if (timer := orders.timer_of(row, blocks[row.model_id])) is not None
-            )
-            return ReadBack(setpoints=orders.held(target, blocks), writes=writes)
+            self._gives_way.clear()
+            self._running = target
+            try:
+                return await self._hold(target)
+            finally:
+                self._running = None
+
+    def give_way(self, target: Setpoints) -> None:
+        """Let an apply that waits for an adoption end, where it holds up what another target writes at once.
+
+        The device goes on adopting; the next apply that wants the same curve waits for its outcome instead of asking again.
+        """
+        if self._running is not None and orders.is_held_up(target, self._running):
+            self._gives_way.set()
+
+    async def _hold(self, target: Setpoints) -> ReadBack:
+        await self._know_map()
+        concerned = sorted(orders.models_concerned(target) & self._models.keys())
+        held = {model_id: await self._held(model_id) for model_id in concerned}
+        steps = orders.plan(target, _blocks(held), self._dead_man)
+        for step in steps:
+            step_changes(step, held[step.model_id])  # what does not fit is refused before anything is written
+        writes = 0
+        for step in steps:
+            writes += await self._carry_out(step, held[step.model_id])
+        if writes:
+            for model_id in {step.model_id for step in steps}:
+                held[model_id] = await self._held(model_id)
+        blocks = _blocks(held)
+        for step in orders.plan(target, blocks, self._dead_man):
+            if changes := step_changes(step, held[step.model_id]):
+                what = ", ".join(f"{step.model_id}.{path} = {value}" for path, value in step.values.items())
+                raise PeerError(f"{self._link.endpoint} does not hold {what} ({len(changes)} runs of registers differ)")
+        self._timers = frozenset(
+            (row.model_id, timer)
+            for row in orders.rows_named(target)
+            if (timer := orders.timer_of(row, blocks[row.model_id])) is not None
+        )
+        return ReadBack(setpoints=orders.held(target, blocks), writes=writes)
 
     async def keep_alive(self) -> None:
         """Give the device a sign of life: restart the reversion timers in use and count its controller heartbeat up.
@@ -309,7 +330,8 @@ class SunSpecDevice:
                     writes += await self._write(held, run)
                 return writes
             case orders.AdoptStored():
-                return await self._adopt(step, held) if step_changes(step, held) else 0
+                is_due = step.model_id in self._adoptions or step_changes(step, held)
+                return await self._adopt(step, held) if is_due else 0
             case _:
                 assert_never(step)
 
@@ -336,6 +358,11 @@ class SunSpecDevice:
         Until the device adopts it as a whole the old curve stays; a failure on the way changes nothing that is in force.
         """
         adoption = ADOPTIONS[step.model_id]
+        asked = self._adoptions.pop(step.model_id, None)
+        if asked is not None:
+            await self._see_earlier(asked, held, adoption)
+            if not step_changes(step, held):
+                return 0
         index = orders.staging_index(held.block(), adoption)
         assert index is not None  # orders.plan has refused a model without one
         writes = 0
@@ -346,6 +373,14 @@ class SunSpecDevice:
         await self._link.write(held.address + request.offset, request.data)
         await self._see_adopted(step, held, adoption)
         return writes + 1
+
+    async def _see_earlier(self, asked: orders.AdoptStored, held: Held, adoption: Adoption) -> None:
+        """Wait for what the device was asked to adopt before an apply gave way: until then nothing stored may be written."""
+        try:
+            await self._see_adopted(asked, held, adoption)
+        except PeerError as error:
+            # The old values hold. If they are wanted still, the device is asked once more and says so again.
+            log.info("earlier_adoption_failed", der_id=self._der_id, model_id=asked.model_id, reason=str(error))
 
     async def _see_adopted(self, step: orders.AdoptStored, held: Held, adoption: Adoption) -> None:
         before = held.block().code(adoption.result)
@@ -362,11 +397,24 @@ class SunSpecDevice:
                 )
             if result == AdoptionResult.COMPLETED and not step_changes(step, held):
                 return
-            await asyncio.sleep(self._adopting.poll_s)
+            if await self._has_to_give_way():
+                self._adoptions[step.model_id] = step
+                raise LinkError(
+                    f"{self._link.endpoint} goes on adopting the new {held.layout.name}; a newer target does not wait for it"
+                )
         raise LinkError(
             f"{self._link.endpoint} did not show the new {held.layout.name} within {self._adopting.most_s} s "
             f"({adoption.result} = {held.block().code(adoption.result)}); it may still adopt it"
         )
+
+    async def _has_to_give_way(self) -> bool:
+        """Wait for the time between two looks, or until something more urgent is to be written."""
+        try:
+            async with asyncio.timeout(self._adopting.poll_s):
+                await self._gives_way.wait()
+        except TimeoutError:
+            return False
+        return True
 
 
 def step_changes(step: orders.Step, held: Held) -> tuple[Run, ...]:

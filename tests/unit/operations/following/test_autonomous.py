@@ -160,3 +160,43 @@ async def test_the_rest_is_that_of_the_device():
     assert await link.measure() == ([("w", 0, 1, 0)], [])
     await link.close()
     assert device.closed
+
+
+class Waiting(Device):
+    """A device that is still at it when something more urgent comes."""
+
+    def __init__(self, **more):
+        super().__init__(**more)
+        self.told = []
+        self.link = None
+
+    def give_way(self, target):
+        self.told.append(target)
+
+    async def apply(self, target, *, ramp_time_s=None, behind=None):
+        self.link.give_way(Setpoints.of({"max_lim_w_pct": Decimal(10)}))
+        return await super().apply(target, ramp_time_s=ramp_time_s, behind=behind)
+
+
+async def test_a_device_hears_of_a_newer_target_with_the_defaults_beside_it():
+    device = Waiting()
+    device.link = Autonomous(device, rule21())
+    await device.link.apply(LIMIT)
+    assert device.told[0]["max_lim_w_pct"] == 10
+    assert device.told[0].keys() == device.held.keys()
+
+
+async def test_a_newer_target_does_not_wait_for_another_try_without_defaults():
+    device = Waiting(refuses="volt_watt")
+    device.link = Autonomous(device, rule21())
+    with pytest.raises(LinkError, match="a newer target does not wait"):
+        await device.link.apply(LIMIT)
+    assert len(device.applied) == 1
+
+
+async def test_a_device_that_never_waits_need_not_give_way():
+    device = Device()
+    link = Autonomous(device, rule21())
+    link.give_way(LIMIT)
+    await link.apply(LIMIT)
+    assert device.held["max_lim_w_pct"] == 50

@@ -25,6 +25,7 @@ def curve(*points, reference=Reference.SET_MAX_VAR, **extras) -> Curve:
 
 
 VOLT_VAR = curve((91, 30), (99, 0), (101, 0), (109, -30), open_loop_s=Decimal(7))
+VOLT_WATT = curve((106, 100), (110, 20), reference=Reference.SET_MAX_W)
 OTHER = curve((90, 20), (95, 10), (105, -10), (110, -20), open_loop_s=Decimal(9))
 
 EVERYTHING = {
@@ -32,7 +33,7 @@ EVERYTHING = {
     "max_lim_w_pct": Decimal("50.5"),
     "fixed_w_pct": Decimal("-12.25"),
     "volt_var": VOLT_VAR,
-    "volt_watt": curve((106, 100), (110, 20), reference=Reference.SET_MAX_W),
+    "volt_watt": VOLT_WATT,
     "watt_var": curve((0, 0), (50, 0), (100, -40)),
     "freq_droop": Droop(
         dead_band_over_hz=Decimal("0.017"),
@@ -282,10 +283,167 @@ async def test_what_restricts_is_written_first_and_what_frees_last(bench):
     await bench.device.apply(target(energize=False, max_lim_w_pct=Decimal(40), fixed_w_pct=Decimal(30)))
     assert [path for _, path, _ in points_written(bench)][:2] == ["ES", "WMaxLimPct"]
     bench.changes.clear()
-    await bench.device.apply(target(volt_var=VOLT_VAR))
+    await bench.device.apply(target(volt_watt=VOLT_WATT))
     paths = [path for _, path, _ in points_written(bench)]
     assert paths[0] == "WSetEna"
     assert paths[-2:] == ["WMaxLimPctEna", "ES"]
+    await bench.device.close()
+
+
+async def test_registers_are_written_before_a_curve_that_restricts_no_active_power(bench):
+    await bench.device.apply(target(energize=False, fixed_w_pct=Decimal(30)))
+    bench.changes.clear()
+    await bench.device.apply(Setpoints.of({k: v for k, v in EVERYTHING.items() if k != "volt_watt"}))
+    quick = [index for index, (model_id, *_) in enumerate(points_written(bench)) if model_id in {703, 704}]
+    curves = [index for index, (model_id, *_) in enumerate(points_written(bench)) if model_id in {705, 711, 712}]
+    assert quick[-1] < curves[0]
+    await bench.device.close()
+
+
+async def test_a_function_is_switched_off_before_the_curve_that_takes_its_place_is_switched_on(bench):
+    await bench.device.apply(target(fixed_var=FixedVar(value_pct=Decimal(10), reference=Reference.SET_MAX_VAR)))
+    bench.changes.clear()
+    await bench.device.apply(target(volt_var=VOLT_VAR))
+    assert points_written(bench)[0] == (704, "VarSetEna", 0)
+    assert points_written(bench)[-1] == (705, "Ena", 1)
+    await bench.device.close()
+
+
+def limited(pct, **values):
+    return target(max_lim_w_pct=Decimal(pct), **values)
+
+
+async def interrupted(bench, running, newer, *, after_s=0.01):
+    """Begin one apply, tell of a newer target while the device adopts, and give what the first apply raised."""
+    first = asyncio.ensure_future(bench.device.apply(running))
+    await asyncio.sleep(after_s)
+    bench.device.give_way(newer)
+    await asyncio.sleep(0.002)  # less than the time between two looks
+    assert first.done()
+    return first.exception()
+
+
+async def test_a_limit_does_not_wait_for_a_curve_that_is_being_adopted(make_bench):
+    bench = make_bench(defers_adoption=True)
+    await bench.device.discover()
+    error = await interrupted(bench, limited(80, volt_var=VOLT_VAR), limited(40, volt_var=VOLT_VAR))
+    assert isinstance(error, LinkError)
+    assert "goes on adopting the new DERVoltVar" in str(error)
+    second = asyncio.ensure_future(bench.device.apply(limited(40, volt_var=VOLT_VAR)))
+    await asyncio.sleep(0.01)
+    assert bench.inverter.image.block(704).number("WMaxLimPct") == 40
+    assert not second.done()
+    requests = [path for _, path, _ in points_written(bench)].count("AdptCrvReq")
+    bench.inverter.settle()
+    assert dict((await second).setpoints) == dict(limited(40, volt_var=VOLT_VAR))
+    assert [path for _, path, _ in points_written(bench)].count("AdptCrvReq") == requests == 1
+    await bench.device.close()
+
+
+async def test_another_curve_is_stored_only_after_the_one_that_is_being_adopted(make_bench):
+    bench = make_bench(defers_adoption=True)
+    await bench.device.discover()
+    await interrupted(bench, limited(80, volt_var=VOLT_VAR), limited(40, volt_var=OTHER))
+    bench.changes.clear()
+    second = asyncio.ensure_future(bench.device.apply(limited(40, volt_var=OTHER)))
+    await asyncio.sleep(0.01)
+    assert {model_id for model_id, *_ in points_written(bench)} == {704}
+    bench.inverter.settle()
+    assert active_curve(bench) == shape_of(VOLT_VAR)
+    await asyncio.sleep(0.01)
+    bench.inverter.settle()
+    assert dict((await second).setpoints) == dict(limited(40, volt_var=OTHER))
+    assert active_curve(bench) == shape_of(OTHER)
+    await bench.device.close()
+
+
+async def test_the_curve_in_force_is_restored_when_another_is_being_adopted(make_bench):
+    bench = make_bench(defers_adoption=True)
+    await bench.device.discover()
+    first = asyncio.ensure_future(bench.device.apply(target(volt_var=VOLT_VAR)))
+    await asyncio.sleep(0.01)
+    bench.inverter.settle()
+    await first
+    await interrupted(bench, target(volt_var=OTHER), limited(40, volt_var=VOLT_VAR))
+    back = asyncio.ensure_future(bench.device.apply(limited(40, volt_var=VOLT_VAR)))
+    for _ in range(2):
+        await asyncio.sleep(0.01)
+        bench.inverter.settle()
+    assert (await back).setpoints["volt_var"] == VOLT_VAR
+    assert active_curve(bench) == shape_of(VOLT_VAR)
+    await bench.device.close()
+
+
+async def test_an_adoption_that_fails_after_an_apply_gave_way_is_asked_for_once_more(make_bench):
+    bench = make_bench(defers_adoption=True)
+    await bench.device.discover()
+    wrong = curve((110, 0), (90, 10))
+    await interrupted(bench, target(volt_var=wrong), limited(40, volt_var=VOLT_VAR))
+    second = asyncio.ensure_future(bench.device.apply(limited(40, volt_var=VOLT_VAR)))
+    for _ in range(2):
+        await asyncio.sleep(0.012)
+        bench.inverter.settle()
+    assert (await second).setpoints["volt_var"] == VOLT_VAR
+    await bench.device.close()
+
+
+async def test_another_adoption_may_give_way_again(make_bench):
+    bench = make_bench(defers_adoption=True)
+    await bench.device.discover()
+    for pct in (80, 60, 40):
+        error = await interrupted(bench, limited(pct, volt_var=VOLT_VAR), limited(pct - 20, volt_var=VOLT_VAR))
+        assert "goes on adopting" in str(error)
+        assert bench.inverter.image.block(704).number("WMaxLimPct") == pct
+    bench.inverter.settle()
+    assert (await bench.device.apply(limited(20, volt_var=VOLT_VAR))).setpoints["volt_var"] == VOLT_VAR
+    assert [path for _, path, _ in points_written(bench)].count("AdptCrvReq") == 1
+    await bench.device.close()
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        {"max_lim_w_pct": Decimal(80), "volt_var": OTHER},
+        {"max_lim_w_pct": Decimal(80), "volt_var": VOLT_VAR, "volt_watt": VOLT_VAR},
+    ],
+)
+async def test_what_differs_in_curves_only_waits_for_the_adoption(make_bench, newer):
+    bench = make_bench(defers_adoption=True)
+    await bench.device.discover()
+    first = asyncio.ensure_future(bench.device.apply(limited(80, volt_var=VOLT_VAR)))
+    await asyncio.sleep(0.01)
+    bench.device.give_way(Setpoints.of(newer))
+    await asyncio.sleep(0.01)
+    assert not first.done()
+    bench.inverter.settle()
+    assert (await first).setpoints["volt_var"] == VOLT_VAR
+    await bench.device.close()
+
+
+async def test_a_curve_that_is_released_holds_nothing_up(make_bench):
+    bench = make_bench(defers_adoption=True)
+    await bench.device.discover()
+    await interrupted(bench, target(volt_var=VOLT_VAR), target())
+    assert dict((await bench.device.apply(target())).setpoints) == {}
+    await bench.device.close()
+
+
+async def test_a_device_found_anew_is_asked_anew(make_bench):
+    bench = make_bench(defers_adoption=True)
+    await bench.device.discover()
+    await interrupted(bench, target(volt_var=VOLT_VAR), limited(40))
+    await bench.device.discover()
+    second = asyncio.ensure_future(bench.device.apply(limited(40, volt_var=VOLT_VAR)))
+    await asyncio.sleep(0.01)
+    bench.inverter.settle()
+    await second
+    assert [path for _, path, _ in points_written(bench)].count("AdptCrvReq") == 2
+    await bench.device.close()
+
+
+async def test_where_nothing_is_written_nothing_gives_way(bench):
+    bench.device.give_way(limited(40))
+    assert (await bench.device.apply(limited(50))).setpoints["max_lim_w_pct"] == 50
     await bench.device.close()
 
 
