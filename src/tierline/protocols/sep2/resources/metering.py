@@ -1,4 +1,4 @@
-"""Mirror metering: readings that a client posts."""
+"""Metering: readings that a client posts to its mirror, and usage points as whoever may see them reads them."""
 
 from typing import Annotated
 
@@ -15,7 +15,15 @@ from tierline.protocols.sep2.resources.kinds import (
     UInt8,
     UInt48,
 )
-from tierline.protocols.sep2.resources.objects import DateTimeInterval, IdentifiedObject, List, Resource
+from tierline.protocols.sep2.resources.objects import (
+    DateTimeInterval,
+    IdentifiedObject,
+    Link,
+    List,
+    ListLink,
+    Resource,
+    SubscribableList,
+)
 from tierline.protocols.sep2.resources.rows import Attribute, Element, Value
 
 
@@ -100,3 +108,54 @@ class MirrorUsagePointList(List, frozen=True, kw_only=True):
 
     poll_rate: Annotated[DurationSeconds | None, Attribute("pollRate")] = None
     items: Annotated[tuple[MirrorUsagePoint, ...], Element("MirrorUsagePoint")] = ()
+
+
+class UsagePoint(IdentifiedObject, frozen=True, kw_only=True):
+    """What is measured at one place, to be read."""
+
+    role_flags: Annotated[Hex16, Element("roleFlags")]
+    service_category_kind: Annotated[UInt8, Element("serviceCategoryKind")]
+    status: Annotated[UInt8, Element("status")]
+    device_lfdi: Annotated[LfdiHex | None, Element("deviceLFDI")] = None
+    meter_reading_list_link: Annotated[ListLink | None, Element("MeterReadingListLink")] = None
+
+
+class UsagePointList(SubscribableList, frozen=True, kw_only=True):
+    """A page of usage points."""
+
+    poll_rate: Annotated[DurationSeconds | None, Attribute("pollRate")] = None
+    items: Annotated[tuple[UsagePoint, ...], Element("UsagePoint")] = ()
+
+
+class MeterReading(IdentifiedObject, frozen=True, kw_only=True):
+    """A series: where its type, its latest reading and its sets of readings are."""
+
+    rate_component_list_link: Annotated[ListLink | None, Element("RateComponentListLink")] = None
+    reading_link: Annotated[Link | None, Element("ReadingLink")] = None
+    reading_set_list_link: Annotated[ListLink | None, Element("ReadingSetListLink")] = None
+    reading_type_link: Annotated[Link, Element("ReadingTypeLink")]
+
+
+class MeterReadingList(SubscribableList, frozen=True, kw_only=True):
+    """A page of series."""
+
+    items: Annotated[tuple[MeterReading, ...], Element("MeterReading")] = ()
+
+
+class ReadingSet(IdentifiedObject, frozen=True, kw_only=True):
+    """Readings of one period."""
+
+    time_period: Annotated[DateTimeInterval, Element("timePeriod")]
+    reading_list_link: Annotated[ListLink | None, Element("ReadingListLink")] = None
+
+
+class ReadingSetList(SubscribableList, frozen=True, kw_only=True):
+    """A page of sets of readings."""
+
+    items: Annotated[tuple[ReadingSet, ...], Element("ReadingSet")] = ()
+
+
+class ReadingList(SubscribableList, frozen=True, kw_only=True):
+    """A page of readings."""
+
+    items: Annotated[tuple[Reading, ...], Element("Reading")] = ()
