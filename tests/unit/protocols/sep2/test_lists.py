@@ -19,17 +19,20 @@ from tierline.protocols.sep2.resources import (
     Link,
     ListLink,
     LogEvent,
+    MeterReading,
     MirrorMeterReading,
     MirrorReadingSet,
     MirrorUsagePoint,
     Notification,
     RateComponent,
     Reading,
+    ReadingSet,
     Response,
     ResponseSet,
     Subscription,
     TariffProfile,
     TimeTariffInterval,
+    UsagePoint,
 )
 
 LFDI = "0" * 40
@@ -115,7 +118,26 @@ def response(created, lfdi=LFDI):
     return Response(created_date_time=created, end_device_lfdi=lfdi, subject=LOW)
 
 
+def read_point(mrid):
+    return UsagePoint(mrid=mrid, role_flags=0, service_category_kind=0, status=1)
+
+
+def series(mrid):
+    return MeterReading(mrid=mrid, reading_type_link=Link(href="/rt"))
+
+
+def read_set(start, mrid):
+    return ReadingSet(mrid=mrid, time_period=DateTimeInterval(start=start, duration=1))
+
+
 ORDERS = {
+    "UsagePoint: mRID descending": [read_point(HIGH), read_point(LOW)],
+    "MeterReading: mRID descending": [series(HIGH), series(LOW)],
+    "ReadingSet: timePeriod.start descending, mRID descending": [
+        read_set(2, LOW),
+        read_set(1, HIGH),
+        read_set(1, LOW),
+    ],
     "EndDevice: sFDI ascending, href ascending": [device(1, "/b"), device(2, "/a"), device(2, "/c")],
     "FunctionSetAssignments: mRID descending": [FunctionSetAssignments(mrid=HIGH), FunctionSetAssignments(mrid=LOW)],
     "DERProgram: primacy ascending, mRID descending": [
