@@ -41,6 +41,7 @@ from tierline.model.records import (
     TokenRecord,
 )
 from tierline.operations.serving.standing import Standing
+from tierline.operations.serving.tails import Tails
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -128,6 +129,8 @@ class Serving:
     """Whose a MirrorUsagePoint is and its mup_id, from before it is durable."""
     latest: dict[tuple[DerId, str, int], ReadingRecord] = field(default_factory=dict)
     """The newest reading by DER, point and phase."""
+    tails: Tails = field(default_factory=Tails)
+    """The last readings of every series."""
     switches: dict[int, bool] = field(default_factory=dict)
     """Confirmed positions that differ from, or confirm, the normal ones."""
     last_seen: dict[DerId, float] = field(default_factory=dict)
@@ -214,6 +217,7 @@ class Serving:
             self._take(switch)
         for audit in self.store.load(AuditRecord):
             self._take(audit)
+        self.tails.recall(self.store, self.clock.now())
 
     def program(self, mrid: Mrid) -> Served | None:
         """Find a program."""
@@ -247,6 +251,8 @@ class Serving:
                 self.versions[f"device:{record.der_id}"] += 1
                 self.versions["devices"] += 1
                 self.standing.take_device(self, record)
+                if not record.enabled:
+                    self.tails.forget(record.der_id)
             case IdentityRecord():
                 self._take_identity(record)
             case GroupRecord():
@@ -293,6 +299,7 @@ class Serving:
                 known = self.latest.get(key)
                 if known is None or known.reading.time <= record.reading.time:
                     self.latest[key] = record
+                self.tails.take(record)
             case SwitchRecord():
                 self.switches[record.switch_id] = record.closed
             case AuditRecord():

@@ -10,7 +10,7 @@ from tierline.model.parties import Principal, Role
 from tierline.model.programs import ResponseStatus
 from tierline.model.records import DerInfoKind, MirrorUsagePointRecord, ReadingRecord, ResponseRecord
 from tierline.model.telemetry import Phase, Reading
-from tierline.operations.serving import telemetry
+from tierline.operations.serving import registry, telemetry
 
 MRID = Mrid("A" * 32)
 
@@ -130,6 +130,17 @@ async def test_the_latest_reading_is_that_of_the_newest_time(serving, device, de
     await telemetry.record_readings(device("pv-1"), serving, der("pv-1").der_id, pairs)
     latest = {key[1:]: record.reading.value for key, record in serving.latest.items()}
     assert latest == {("w", 0): 2, ("w", 128): 3}
+
+
+async def test_the_last_readings_are_held_across_a_restart_and_not_those_of_who_is_shut_out(
+    serving, operator, device, der, clock, restarted
+):
+    pv = der("pv-1").der_id
+    await telemetry.record_readings(device("pv-1"), serving, pv, [(MRID, reading(der, clock))])
+    for state in (serving, restarted()):
+        assert [kept.value for kept in state.tails.of(pv, MRID)] == [1]
+    await registry.enable(operator, serving, pv, enabled=False)
+    assert serving.tails.of(pv, MRID) == ()
 
 
 async def test_what_a_der_says_of_itself_replaces_what_it_said(serving, device, der, restarted):
