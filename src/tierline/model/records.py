@@ -211,6 +211,9 @@ class SubscriptionRecord(Record):
     """The most list items per notice; 0: notices without a body."""
     created_at: datetime
     renewed_at: datetime
+    lower_threshold: int | None = None
+    upper_threshold: int | None = None
+    """Of readings: only values below the one or above the other are told, in the power of ten of their series. None: all."""
 
 
 class NoticeStatus(IntEnum):
