@@ -323,6 +323,18 @@ class Heeding(Protocol):
 
 
 @runtime_checkable
+class Adjustable(Protocol):
+    """A south link to a device that others may adjust while it is obeyed with."""
+
+    async def refreshed(self) -> DeviceFacts | None:
+        """Look at its ratings and settings again where that is due, and give what it is now where that changed.
+
+        Raises: LinkError, PeerError.
+        """
+        ...
+
+
+@runtime_checkable
 class Yielding(Protocol):
     """A south link whose `apply` may wait long for the device, while something else is urgent."""
 

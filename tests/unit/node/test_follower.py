@@ -638,3 +638,34 @@ def test_a_device_that_is_told_nothing_new_is_not_asked_to_give_way(scene):
     scene.run(until_s=250)
     assert scene.world.count("give_way") == 0
     assert scene.answers() == [1, 2]
+
+
+class AdjustedSouth(South):
+    """A device whose rating an installer changes while it is obeyed with."""
+
+    def __init__(self, world):
+        super().__init__(world)
+        self.adjusted = deque()
+
+    async def refreshed(self):
+        return self.adjusted.popleft() if self.adjusted else None
+
+
+def test_a_rating_that_changes_while_running_is_obeyed_with_and_told_to_the_server(scene):
+    scene.south = AdjustedSouth(scene.world)
+    scene.south.facts = facts(functions=frozenset({"max_lim_w_pct", "target_w"}))
+    adjusted = facts(functions=scene.south.facts.functions, settings={"set_max_w": Decimal(6000)})
+    scene.south.adjusted.extend([None, None, None, adjusted])  # at 180 s
+    described = []
+
+    async def describe(known, status, now):
+        described.append(known)
+
+    scene.north.describe = describe
+    scene.restart()
+    both = Setpoints.of({"max_lim_w_pct": Decimal(50), "target_w": Decimal(9000)})
+    scene.north.programs = programs(event(duration_s=1000, setpoints=both))
+    scene.run(until_s=400)
+    held = [values["target_w"] for _, values in scene.steps("apply") if "target_w" in values]
+    assert held == [5000, 3000]
+    assert [dict(known.settings) for known in described] == [{}, {"set_max_w": Decimal(6000)}]

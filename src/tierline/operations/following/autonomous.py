@@ -16,7 +16,7 @@ from tierline.model.defaults import curve_of
 from tierline.model.errors import LinkError, PeerError, Unsupported
 from tierline.model.functions import FUNCTIONS, Quantity, Unit
 from tierline.model.identity import mrid
-from tierline.ports import ReadBack, Yielding
+from tierline.ports import Adjustable, ReadBack, Yielding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +44,17 @@ class Autonomous:
 
         Raises: LinkError, PeerError.
         """
-        facts = await self._south.discover()
+        return self._take(await self._south.discover())
+
+    async def refreshed(self) -> DeviceFacts | None:
+        """Give what the device is where that changed; the defaults follow its settings.
+
+        Raises: LinkError, PeerError.
+        """
+        changed = await self._south.refreshed() if isinstance(self._south, Adjustable) else None
+        return None if changed is None else self._take(changed)
+
+    def _take(self, facts: DeviceFacts) -> DeviceFacts:
         self._values = values_for(facts, self._defaults)
         missing = sorted(self._defaults.keys() - self._values.keys())
         log.info("defaults_kept", functions=sorted(self._values), not_in_device=missing)

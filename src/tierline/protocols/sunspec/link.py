@@ -86,6 +86,8 @@ class ModbusLink:
     ) -> None:
         self.endpoint = endpoint
         """Where the device answers."""
+        self.connections = 0
+        """How many there were so far, the present one included."""
         self._network = network
         self._deadline = deadline
         self._fraction = fraction
@@ -190,6 +192,7 @@ class ModbusLink:
             self._failed()
             raise
         self._machine = modbus.Client()
+        self.connections += 1
         return self._streams
 
     def _failed(self) -> None:

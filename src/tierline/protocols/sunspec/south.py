@@ -9,6 +9,7 @@ import asyncio
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final, assert_never
 
@@ -42,6 +43,8 @@ BASES: Final = (BASE, 0, 50000)
 """Where the map may begin (SunSpec device information model specification); the commonest first."""
 END_ID: Final = 0xFFFF
 """The ID of the end model."""
+REFRESH_EVERY: Final = timedelta(hours=1)
+"""Between two looks at ratings and settings. They change by an installer's hand: an hour is soon, and costs a few reads."""
 MAX_MODELS: Final = 128
 """Models of one device; more than that is not a map."""
 
@@ -116,6 +119,10 @@ class SunSpecDevice:
         self._adoptions: dict[int, orders.AdoptStored] = {}
         """What the device was asked to adopt, by model, where no outcome was seen yet."""
         self._models: dict[int, FoundModel] = {}
+        self._facts: DeviceFacts | None = None
+        self._looked_at = clock.now()
+        self._connection = 0
+        """On which connection the facts were read."""
 
     async def discover(self) -> DeviceFacts:
         """Find the map, walk its models and read what the device is and can do.
@@ -126,22 +133,39 @@ class SunSpecDevice:
             self._adoptions.clear()  # it may be another device, or have lost what it was asked
             self._models = await self._walk()
             blocks = {model_id: (await self._held(model_id)).block() for model_id in self._models}
-        common = blocks.get(1)
-        if common is None:
+        if 1 not in blocks:
             raise PeerError(f"{self._link.endpoint} has no model 1 (common)")
-        return DeviceFacts(
-            manufacturer=common.text("Mn") or "",
-            model=common.text("Md") or "",
-            serial=common.text("SN") or "",
-            version=common.text("Vr") or "",
-            nameplate=_point_values(mapping.NAMEPLATE, blocks),
-            settings=_point_values(mapping.SETTINGS, blocks),
-            functions=frozenset(
-                row.name
-                for row in mapping.FUNCTIONS
-                if row.model_id in blocks and orders.is_supported(row, blocks[row.model_id])
-            ),
+        functions = (
+            row.name
+            for row in mapping.FUNCTIONS
+            if row.model_id in blocks and orders.is_supported(row, blocks[row.model_id])
         )
+        return self._know(_facts(blocks, frozenset(functions)))
+
+    async def refreshed(self) -> DeviceFacts | None:
+        """Read ratings and settings again, once an hour and on a new connection, and give the facts where they changed.
+
+        Raises: LinkError, PeerError.
+        """
+        facts = self._facts
+        is_due = self._clock.now() >= self._looked_at + REFRESH_EVERY or self._link.connections != self._connection
+        if facts is None or not is_due:
+            return None
+        if not self._models:
+            async with self._writer:
+                await self._know_map()
+        blocks = {model_id: (await self._held(model_id)).block() for model_id in _DESCRIBING & self._models.keys()}
+        if 1 not in blocks:
+            raise PeerError(f"{self._link.endpoint} has no model 1 (common)")
+        changed = self._know(_facts(blocks, facts.functions))
+        if changed == facts:
+            return None
+        log.info("settings_changed", der_id=self._der_id, settings={k: str(v) for k, v in changed.settings.items()})
+        return changed
+
+    def _know(self, facts: DeviceFacts) -> DeviceFacts:
+        self._facts, self._looked_at, self._connection = facts, self._clock.now(), self._link.connections
+        return facts
 
     async def apply(
         self,
@@ -465,6 +489,23 @@ def _differing(run: Run, held: Held) -> Run | None:
 
 def _blocks(held: Mapping[int, Held]) -> dict[int, Block]:
     return {model_id: model.block() for model_id, model in held.items()}
+
+
+_DESCRIBING: Final = frozenset({1} | {row.model_id for row in (*mapping.NAMEPLATE, *mapping.SETTINGS)})
+"""The models that tell what a device is and how it is adjusted."""
+
+
+def _facts(blocks: Mapping[int, Block], functions: frozenset[FunctionName]) -> DeviceFacts:
+    common = blocks[1]
+    return DeviceFacts(
+        manufacturer=common.text("Mn") or "",
+        model=common.text("Md") or "",
+        serial=common.text("SN") or "",
+        version=common.text("Vr") or "",
+        nameplate=_point_values(mapping.NAMEPLATE, blocks),
+        settings=_point_values(mapping.SETTINGS, blocks),
+        functions=functions,
+    )
 
 
 def _point_values(rows: Iterable[mapping.PointRow], blocks: Mapping[int, Block]) -> dict[str, Decimal | int]:

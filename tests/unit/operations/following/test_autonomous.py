@@ -1,3 +1,4 @@
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -200,3 +201,25 @@ async def test_a_device_that_never_waits_need_not_give_way():
     link.give_way(LIMIT)
     await link.apply(LIMIT)
     assert device.held["max_lim_w_pct"] == 50
+
+
+class Adjusted(Device):
+    """A device that was adjusted since it was found."""
+
+    async def refreshed(self):
+        return replace(self.facts, settings={"set_max_va": Decimal(1000), "set_max_var": Decimal(440)})
+
+
+async def test_defaults_follow_the_settings_of_the_device():
+    device = Adjusted()
+    link = Autonomous(device, default_set(Profile.IEEE1547_2018, normal=Category.B))
+    await link.discover()
+    await link.apply(LIMIT)
+    assert device.held["volt_var"].points[0].y == 44
+    assert (await link.refreshed()).settings["set_max_var"] == 440
+    await link.apply(LIMIT)
+    assert device.held["volt_var"].points[0].y == 100
+
+
+async def test_a_device_that_cannot_be_adjusted_does_not_change():
+    assert await Autonomous(Device(), ieee()).refreshed() is None

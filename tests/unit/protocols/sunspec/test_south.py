@@ -1,5 +1,6 @@
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -839,4 +840,55 @@ async def test_a_device_without_a_heartbeat_gets_none(make_bench):
     bench = make_bench(RegisterImage([(compile_layout(1), {}), (compile_layout(715), {"LocRemCtl": 0})]))
     await bench.device.keep_alive()
     assert bench.network.writes() == 0
+    await bench.device.close()
+
+
+# ---- ratings and settings that change
+
+
+async def test_settings_that_change_are_noticed_after_an_hour(bench):
+    facts = await bench.device.discover()
+    bench.inverter.image.set_values(702, {"WMax": Decimal(4000)})
+    bench.clock.time += timedelta(minutes=59)
+    requests = len(bench.network.requests)
+    assert await bench.device.refreshed() is None
+    assert len(bench.network.requests) == requests
+    bench.clock.time += timedelta(minutes=1)
+    assert await bench.device.refreshed() == replace(facts, settings=dict(facts.settings) | {"set_max_w": 4000})
+    assert len(bench.network.requests) - requests <= 4
+    bench.clock.time += timedelta(hours=1)
+    assert await bench.device.refreshed() is None
+    await bench.device.close()
+
+
+async def test_settings_that_change_are_noticed_on_a_new_connection(bench):
+    await bench.device.discover()
+    bench.inverter.image.set_values(702, {"WMax": Decimal(4000)})
+    assert await bench.device.refreshed() is None
+    await bench.device.close()
+    await bench.device.measure()
+    assert (await bench.device.refreshed()).settings["set_max_w"] == 4000
+    assert await bench.device.refreshed() is None
+    await bench.device.close()
+
+
+async def test_a_device_that_was_not_found_yet_has_not_changed(bench):
+    bench.clock.time += timedelta(hours=2)
+    assert await bench.device.refreshed() is None
+    await bench.device.close()
+
+
+async def test_a_device_whose_map_is_in_doubt_is_walked_before_it_is_read_again(bench, kind):
+    await bench.device.discover()
+    bench.inverter.image = RegisterImage(standard_models(kind)[:1] + standard_models(kind)[2:])
+    with pytest.raises(PeerError, match="no longer at register"):
+        await bench.device.measure()
+    bench.clock.time += timedelta(hours=1)
+    assert await bench.device.refreshed() is None
+    bench.inverter.image = RegisterImage(standard_models(kind)[1:])
+    with pytest.raises(PeerError, match="no longer at register"):
+        await bench.device.measure()
+    bench.clock.time += timedelta(hours=1)
+    with pytest.raises(PeerError, match="model 1"):
+        await bench.device.refreshed()
     await bench.device.close()
