@@ -79,6 +79,20 @@ def transformer_of(grid: Grid, switches: Mapping[int, bool]) -> dict[str, str | 
     return found
 
 
+def can_feed(grid: Grid, element: str) -> frozenset[str]:
+    """Return the service points that some position of the switches joins to a feeder or transformer, and to a source.
+
+    Raises: ConfigError for an element that is neither.
+    """
+    starts = {feeder.id: feeder.node for feeder in grid.feeders} | {row.id: row.lv_node for row in grid.transformers}
+    if element not in starts:
+        raise ConfigError(f"grid {grid.name!r} has no transformer or feeder {element!r}; it has {', '.join(starts)}")
+    joined = set(_reach(_edges(grid, {switch.id: True for switch in grid.switches}), (starts[element],)))
+    if joined.isdisjoint(source.node for source in grid.sources):
+        return frozenset()
+    return frozenset(point.id for point in grid.service_points if point.node in joined)
+
+
 def normal_positions(grid: Grid) -> dict[int, bool]:
     """Return the position every switch has when nothing is being switched."""
     return {switch.id: not switch.normally_open for switch in grid.switches}

@@ -98,6 +98,9 @@ class FleetMember:
     enabled: bool = True
     programs: tuple[Mrid, ...] = ()
     """The programs it is assigned to now, in the server's order."""
+    is_assigned: bool = True
+    """False for an empty list of function set assignments: another server shows them. One that is in no group has assignments
+    without a program."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tierline.scenario
-from tierline.engine.connectivity import energised, feeder_of, members, normal_positions, transformer_of
+from tierline.engine.connectivity import can_feed, energised, feeder_of, members, normal_positions, transformer_of
 from tierline.model.errors import ConfigError
 from tierline.model.topology import (
     Feeder,
@@ -132,6 +133,16 @@ def test_an_unknown_switch_is_refused():
         energised(OBERRHEIN, {999: True})
 
 
+def test_an_element_that_feeds_nothing_is_refused():
+    with pytest.raises(ConfigError, match=r"no transformer or feeder 'bus_039'; it has feeder-1, .*trafo_142"):
+        can_feed(OBERRHEIN, "bus_039")
+
+
+@pytest.mark.parametrize("element", ["feeder-1", "feeder-4", "trafo_114", "trafo_142"])
+def test_in_a_network_whose_parts_can_be_joined_each_element_can_feed_all(element):
+    assert can_feed(OBERRHEIN, element) == {point.id for point in OBERRHEIN.service_points}
+
+
 def two_substations(*, joined=False):
     """hv1-t1-mv1-(a, b)  and  hv2-t2-mv2-c;  3 ties a to c, 4 couples mv1 to mv2, 10 lies at t1."""
 
@@ -194,6 +205,22 @@ def two_substations(*, joined=False):
     )
 
 
+def test_no_position_of_the_switches_joins_two_networks_that_nothing_lies_between():
+    grid = two_substations()
+    assert can_feed(grid, "feeder-c") == can_feed(grid, "t1") == {"pv_a", "pv_b", "pv_c"}
+    apart = replace(
+        grid,
+        lines=tuple(row for row in grid.lines if row.id != "tie"),
+        switches=tuple(row for row in grid.switches if row.id not in {3, 4}),
+    )
+    for element in ("t1", "feeder-a", "feeder-b"):
+        assert can_feed(apart, element) == {"pv_a", "pv_b"}
+    assert can_feed(apart, "feeder-c") == can_feed(apart, "t2") == {"pv_c"}
+    dark = replace(apart, sources=apart.sources[:1])
+    assert can_feed(dark, "t2") == frozenset()
+
+
+CAN_FEED = {row.id: can_feed(OBERRHEIN, row.id) for row in (*OBERRHEIN.feeders, *OBERRHEIN.transformers)}
 POSITIONS = st.dictionaries(st.sampled_from([s.id for s in OBERRHEIN.switches]), st.booleans(), max_size=40)
 
 
@@ -233,6 +260,15 @@ def test_a_feeder_is_one_whose_head_networkx_reaches_without_the_busbars(switche
             assert feeders[node] == usual[node]
         else:
             assert feeders[node] == min(reaching, default=None)
+
+
+@given(POSITIONS)
+@settings(max_examples=30, deadline=None)
+def test_whatever_an_element_feeds_it_can_feed(switches):
+    for fed_by in (feeder_of(OBERRHEIN, switches), transformer_of(OBERRHEIN, switches)):
+        for point in OBERRHEIN.service_points:
+            element = fed_by[point.id]
+            assert element is None or point.id in CAN_FEED[element]
 
 
 @given(POSITIONS)

@@ -334,7 +334,7 @@ class Leaf:
             measure_s=60.0,
         )
 
-        server = SharedChannel(channel.id, paces) if others else paces[level.name]
+        server = self.server = SharedChannel(channel.id, paces) if others else paces[level.name]
         follower = Follower(
             me=me,
             south=self.south,
@@ -344,6 +344,10 @@ class Leaf:
             random=SeededRandom(2),
         )
         world.run(follower.run())
+
+    def shown_by(self):
+        """Give which of its servers showed it assignments last."""
+        return self.server._showing
 
     def _pace(self, level, lfdi, store, first):
         entry = replace(
@@ -460,7 +464,8 @@ def test_a_relay_that_is_cut_off_and_restarted_reconciles_once(world, utility):
     assert again.shown(LEAVES[0]) == utility.shown(LEAVES[0])
 
 
-def test_a_der_that_is_fed_another_way_goes_on_with_the_event_at_another_substation(world):
+def two_substations(world):
+    """Make a utility whose feeders are served by west and east: the first leaf is fed by east, the second by west."""
     grid = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))["small_grid"]()
     points = {"feeder-1": PartyId("west"), "feeder-2": PartyId("east")}
     utility = Level(world, "utility", grid=grid, control_points=points)
@@ -469,7 +474,67 @@ def test_a_der_that_is_fed_another_way_goes_on_with_the_event_at_another_substat
     world.do(utility.register(LEAVES[1], service_point="pv-1"))
     west, east = Level(world, "west", utility, "take"), Level(world, "east", utility, "take")
     world.wait(130)
-    assert (set(west.serving.identities), set(east.serving.identities)) == ({LEAVES[1]}, {LEAVES[0]})
+    return utility, west, east
+
+
+def refused(level):
+    """Count what a level has refused, Forbidden or not there."""
+    return sum(count for (_, status), count in level.server.requests.items() if status in {403, 404})
+
+
+def test_a_der_that_a_substation_could_feed_is_known_there_and_shown_nothing(world):
+    utility, west, east = two_substations(world)
+    leaf = Leaf(utility, LEAVES[0], west, east)
+    world.wait(600)
+    assert set(west.serving.identities) == set(east.serving.identities) == set(LEAVES[:2])
+    assert (west.shown(LEAVES[0]), east.shown(LEAVES[1])) == ([], [])
+    assert leaf.shown_by() == ("east",)
+    assert refused(west) == refused(east) == 0
+    assert utility.serving.standing.handed_over == {
+        utility.der(LEAVES[0]): {"east"},
+        utility.der(LEAVES[1]): {"west"},
+    }
+
+
+def test_what_a_substation_holds_of_a_der_that_moves_away_meanwhile_reaches_the_utility(world):
+    utility, west, east = two_substations(world)
+    leaf = Leaf(utility, LEAVES[0], west, east)
+    group = topology.find_group(utility.serving, "system").group.id
+    control = world.do(utility.order(group, {"max_lim_w_pct": Decimal(50)}, start_s=1200, duration_s=3000))
+    world.wait(900)
+    assert leaf.shown_by() == ("east",)
+    assert utility.answers(control.mrid) == [1]
+    cut_at = world.clock.now()
+    east.wire.is_cut = True
+    world.wait(600)
+    assert utility.answers(control.mrid) == [1], "that it has begun is known to east only"
+    world.do(topology.confirm_switching(OPERATOR, utility.serving, {2: False, 3: True}))
+    world.wait(300)
+    assert "west" in leaf.shown_by(), "it is bound there at once"
+    moved_at = world.clock.now()
+    assert east.relaying.waiting_responses() == 1
+    mine = utility.der(LEAVES[0])
+
+    def measured():
+        records = utility.serving.store.load(ReadingRecord)
+        found = [(one.reading.point, one.reading.time) for one in records if one.reading.der_id == mine]
+        assert len(found) == len(set(found))
+        return [time for _, time in found if cut_at < time < moved_at]
+
+    before = measured()
+    east.wire.is_cut = False
+    world.wait(400)
+    assert utility.answers(control.mrid) == [1, 2]
+    assert east.relaying.waiting_responses() == 0
+    assert len(measured()) >= len(before) + 8, "what was measured while east was cut off"
+    assert not east.relaying._buffer.count(ChannelId("utility"))
+    assert east.shown(LEAVES[0]) == []
+    assert leaf.south.held["max_lim_w_pct"] == 50
+    assert refused(utility) == 0
+
+
+def test_a_der_that_is_fed_another_way_goes_on_with_the_event_at_another_substation(world):
+    utility, west, east = two_substations(world)
     leaf = Leaf(utility, LEAVES[0], west, east)
 
     def group(name):

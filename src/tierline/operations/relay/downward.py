@@ -40,8 +40,9 @@ async def mirror(principal: Principal, serving: Serving, relayed: Relayed, seen:
         if draft.put or draft.delete:
             await serving.commit(draft.put, draft.delete)
             draft.changes.commits = 1
-            relayed.take_members(draft.members)
             relayed.refused = draft.refused
+        if draft.changes.commits or draft.elsewhere != relayed.elsewhere:
+            relayed.take_members(draft.members, draft.elsewhere)
     return draft.changes
 
 
@@ -75,6 +76,10 @@ def _enrol(draft: Draft) -> None:
     ]
     gone = {lfdi: der for lfdi, der in known.items() if lfdi not in draft.members}
     draft.delete += draft.relayed.forgotten_records(party, gone)
+    if draft.relayed.enrol == "take":
+        # To a control point all are listed whom it can feed: who is not assigned is served by another, and stays registered.
+        draft.elsewhere = {der for lfdi, der in draft.members.items() if not listed[lfdi].is_assigned}
+        draft.delete += draft.relayed.unsaid_records(party, draft.elsewhere)
 
 
 def _assign(draft: Draft) -> None:

@@ -63,6 +63,8 @@ class Draft:
         self.refused: dict[str, str] = {}
         """All that cannot be passed on now, and why."""
         self.members: dict[Lfdi, DerId] = {}
+        self.elsewhere: set[DerId] = set()
+        """Those of them that are taken from the server above and shown no assignments by it."""
         self.groups: dict[Mrid, GroupId] = {
             mrid: served.record.group_id
             for mrid, served in serving.programs.items()

@@ -41,6 +41,9 @@ class Relayed:
     """What could not be passed on, and why: it is told once."""
     handed_on: dict[Handed, str] = field(default_factory=dict)
     """The document of each kind that the server has, by its digest."""
+    elsewhere: frozenset[DerId] = frozenset()
+    """Members that another serves now, as of the last walk: the server lists them with no assignments. What they say of
+    themselves is that other's to hand on."""
     _lfdi_of: dict[DerId, Lfdi] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -93,21 +96,27 @@ class Relayed:
 
     def forgotten_records(self, party: PartyId, gone: Mapping[Lfdi, DerId]) -> list[KnownRecord]:
         """Give what is to be deleted when this node no longer stands for some: the server forgets what they said."""
-        ders = set(gone.values())
+        members = [self.member_record(party, lfdi, der) for lfdi, der in gone.items()]
+        return members + self.unsaid_records(party, set(gone.values()))
+
+    def unsaid_records(self, party: PartyId, ders: AbstractSet[DerId]) -> list[KnownRecord]:
+        """Give what is to be deleted when it is no longer known of some what the server has last heard of them."""
+        if ders.isdisjoint(der for der, _ in self.handed_on):
+            return []
         return [
-            *(self.member_record(party, lfdi, der) for lfdi, der in gone.items()),
-            *(
-                self.handed_record(party, handed, digest)
-                for handed, digest in self.handed_on.items()
-                if handed[0] in ders
-            ),
+            self.handed_record(party, handed, digest) for handed, digest in self.handed_on.items() if handed[0] in ders
         ]
 
-    def take_members(self, members: Mapping[Lfdi, DerId]) -> None:
-        """Take over who the members are, once that is durable."""
+    def take_members(self, members: Mapping[Lfdi, DerId], elsewhere: AbstractSet[DerId] = frozenset()) -> None:
+        """Take over who the members are, and who of them is served by another, once that is durable."""
         self.members = dict(members)
+        self.elsewhere = frozenset(elsewhere)
         self._lfdi_of = {der: lfdi for lfdi, der in members.items()}
-        self.handed_on = {handed: digest for handed, digest in self.handed_on.items() if handed[0] in self._lfdi_of}
+        self.handed_on = {handed: digest for handed, digest in self.handed_on.items() if self.speaks_for(handed[0])}
+
+    def speaks_for(self, der: DerId) -> bool:
+        """Tell whether it is this node that hands on what a DER says of itself."""
+        return der in self._lfdi_of and der not in self.elsewhere
 
 
 def digest_of(document: bytes) -> str:

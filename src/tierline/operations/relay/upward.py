@@ -1,8 +1,9 @@
 """Up through a relay: what those below answer, measure and say of themselves goes on to the servers above.
 
 What is handed on becomes durable in the transaction that keeps it here, so nothing that was acknowledged below is ever
-forgotten, and a repetition, which writes nothing here, is not handed on twice. Of what a DER says of itself only the newest
-document counts; it waits for as long as it is not the one that was handed on.
+forgotten, and a repetition, which writes nothing here, is not handed on twice: also of a DER that has moved to another server
+meanwhile. Of what a DER says of itself only the newest document counts; it waits for as long as it is not the one that was
+handed on, and where another serves the DER now that is for the other to say.
 """
 
 from __future__ import annotations
@@ -110,7 +111,8 @@ class Upward:
         found = []
         for handed in list(told):
             info, lfdi = self._serving.infos.get(handed), relayed.lfdi_of(handed[0])
-            if info is None or lfdi is None or relayed.handed_on.get(handed) == digest_of(info.document):
+            is_ours = lfdi is not None and relayed.speaks_for(handed[0])
+            if info is None or lfdi is None or not is_ours or relayed.handed_on.get(handed) == digest_of(info.document):
                 del told[handed]
             else:
                 found.append((lfdi, info))
@@ -125,7 +127,7 @@ class Upward:
         digest = digest_of(info.document)
         record = relayed.handed_record(self._serving.party, handed, digest)
         await self._serving.store.commit([record])
-        if info.der_id in relayed.ders:
+        if relayed.speaks_for(info.der_id):
             relayed.handed_on[handed] = digest
         else:
             # It left meanwhile: its server forgets what it said.

@@ -30,7 +30,7 @@ def require(principal: Principal, verb: Verb, what: str) -> None:
 
 
 def require_der(principal: Principal, serving: Serving, verb: Verb, der_id: DerId) -> EndDeviceRecord:
-    """Stop who does not stand for a DER: only its own certificate, the party that manages it, and the control point that feeds it do.
+    """Stop who does not stand for a DER: only its own certificate, the party that manages it, and the control points that can feed it do.
 
     Raises: Forbidden, also when there is no such DER, so that nobody learns which there are.
     """

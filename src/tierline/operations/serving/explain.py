@@ -181,8 +181,8 @@ def explain(principal: Principal, serving: Serving, device: EndDeviceRecord) -> 
 
 
 def seen_at(serving: Serving, der: DerId) -> datetime | None:
-    """Give when a DER last called since this node started, itself or by those who stand for it."""
-    callers = [der, *(peer for party in serving.standing.parties(der) for peer in serving.standing.peers(party))]
+    """Give when a DER last called since this node started, itself or by those who pass its assignments on."""
+    callers = [der, *(peer for party in serving.standing.shown_to(der) for peer in serving.standing.peers(party))]
     at = max((serving.last_seen[caller] for caller in callers if caller in serving.last_seen), default=None)
     return None if at is None else datetime.fromtimestamp(at, UTC)
 

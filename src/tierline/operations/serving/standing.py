@@ -1,9 +1,10 @@
 """Who stands for which DER, counted as it changes, so that every question about it is one look-up.
 
-A party stands for the DERs it manages, and a control point for those that its element of the grid feeds now and nobody
-manages. A DER that is fed by the element of a control point is shown its assignments here until that control point has read
-them a second time, and none from then on: when it comes again it shows what it read first, so there is never a moment in
-which nobody shows them.
+A party stands for the DERs it manages, and a control point for those that nobody manages and its element of the grid can
+feed, as some position of the switches has it: whoever may come to it is registered with it, and what it still holds of one
+that has left is taken from it. Their assignments it is shown only while its element feeds them. A DER that is fed by the
+element of a control point is shown its assignments here until that control point has read them a second time, and none from
+then on: when it comes again it shows what it read first, so there is never a moment in which nobody shows them.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from tierline.engine.connectivity import can_feed
 from tierline.model.identity import GroupId
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from tierline.model.identity import DerId, PartyId
     from tierline.model.records import EndDeviceRecord, GroupRecord
+    from tierline.model.topology import Grid
     from tierline.operations.serving.state import Serving
 
 MIRRORED_AFTER = timedelta(minutes=2)
@@ -41,15 +45,22 @@ class Standing:
     _first_read: dict[DerId, dict[PartyId, datetime]] = field(default_factory=dict)
     """When a control point first read the assignments of a DER since it came under it."""
     _parties: dict[DerId, frozenset[PartyId]] = field(default_factory=dict)
+    _shown_to: dict[DerId, frozenset[PartyId]] = field(default_factory=dict)
     _counted_in: dict[DerId, frozenset[GroupId]] = field(default_factory=dict)
     _ders: dict[PartyId, set[DerId]] = field(default_factory=lambda: defaultdict(set))
     _members: Counter[tuple[GroupId, PartyId]] = field(default_factory=Counter)
     _peers: dict[PartyId, set[DerId]] = field(default_factory=lambda: defaultdict(set))
     _points: dict[GroupId, PartyId] = field(default_factory=dict)
+    _may_come_to: Mapping[str, frozenset[PartyId]] | None = None
+    """The control points that can feed each service point; the grid is read at the first question."""
 
     def parties(self, der: DerId) -> frozenset[PartyId]:
-        """Give the parties that stand for a DER now."""
+        """Give the parties that stand for a DER now: it is listed to them."""
         return self._parties.get(der, _NO_PARTIES)
+
+    def shown_to(self, der: DerId) -> frozenset[PartyId]:
+        """Give those of them that are shown its assignments now."""
+        return self._shown_to.get(der, _NO_PARTIES)
 
     def ders(self, party: PartyId) -> AbstractSet[DerId]:
         """Give the DERs a party stands for now."""
@@ -60,7 +71,7 @@ class Standing:
         return self._peers.get(party, _NO_DERS)
 
     def is_member(self, party: PartyId, group: GroupId) -> bool:
-        """Tell whether any DER that a party stands for belongs to a group."""
+        """Tell whether any DER whose assignments a party is shown belongs to a group."""
         return (group, party) in self._members
 
     def control_points(self, serving: Serving, der: DerId) -> frozenset[PartyId]:
@@ -69,6 +80,14 @@ class Standing:
         if not self._points or device is None or not _is_led(device) or device.managed_by is not None:
             return _NO_PARTIES
         return frozenset(self._points[group] for group in serving.groups_of.get(der, ()) if group in self._points)
+
+    def within_reach(self, serving: Serving, device: EndDeviceRecord) -> frozenset[PartyId]:
+        """Give the control points whose element can feed the place of a DER that nobody manages, however the switches stand now."""
+        if not serving.control_points or not _is_led(device) or device.managed_by is not None:
+            return _NO_PARTIES
+        if self._may_come_to is None:
+            self._may_come_to = {} if serving.grid is None else _may_come_to(serving.grid, serving.control_points)
+        return self._may_come_to.get(device.service_point, _NO_PARTIES)
 
     def hand_over(self, serving: Serving, party: PartyId, der: DerId) -> None:
         """Note that a control point has read the assignments of a DER: from the second time on the DER itself is shown none."""
@@ -109,25 +128,34 @@ class Standing:
         """Count a DER anew for those who stand for it."""
         device = serving.devices.get(der)
         points = self.control_points(serving, der)
-        parties = points
+        shown_to, parties = points, points
         if device is not None and _is_led(device) and device.managed_by is not None:
-            parties = frozenset({device.managed_by})
-        groups = frozenset(serving.groups_of.get(der, ())) if parties else _NO_GROUPS
-        before, counted = self.parties(der), self._counted_in.pop(der, _NO_GROUPS)
-        self._members.subtract((group, party) for group in counted for party in before)
-        self._members.update((group, party) for group in groups for party in parties)
-        for key in [(group, party) for group in counted for party in before]:
-            if self._members[key] <= 0:
-                del self._members[key]
-        if parties:
-            self._parties[der], self._counted_in[der] = parties, groups
-        else:
-            self._parties.pop(der, None)
+            shown_to = parties = frozenset({device.managed_by})
+        elif device is not None and (reach := self.within_reach(serving, device)):
+            parties = points | reach
+        was_shown_to, before = self.shown_to(der), self.parties(der)
+        self._count(serving, der, was_shown_to, shown_to)
         if der in self._first_read:
             self._first_read[der] = {reader: at for reader, at in self._first_read[der].items() if reader in points}
         self._keep_handed_over(der, points)
         if parties != before:
-            self._move(serving, der, before, parties)
+            self._list(serving, der, before, parties)
+        if (shown_to, parties) != (was_shown_to, before):
+            _raise_shown(serving, der)
+
+    def _count(self, serving: Serving, der: DerId, before: frozenset[PartyId], shown_to: frozenset[PartyId]) -> None:
+        """Count the groups of a DER for those who are shown its assignments."""
+        groups = frozenset(serving.groups_of.get(der, ())) if shown_to else _NO_GROUPS
+        counted = self._counted_in.pop(der, _NO_GROUPS)
+        self._members.subtract((group, party) for group in counted for party in before)
+        self._members.update((group, party) for group in groups for party in shown_to)
+        for key in [(group, party) for group in counted for party in before]:
+            if self._members[key] <= 0:
+                del self._members[key]
+        if shown_to:
+            self._shown_to[der], self._counted_in[der] = shown_to, groups
+        else:
+            self._shown_to.pop(der, None)
 
     def _keep_handed_over(self, der: DerId, points: frozenset[PartyId]) -> None:
         if (readers := self.handed_over.get(der)) is not None:
@@ -136,7 +164,11 @@ class Standing:
             if not readers:
                 del self.handed_over[der]
 
-    def _move(self, serving: Serving, der: DerId, before: frozenset[PartyId], after: frozenset[PartyId]) -> None:
+    def _list(self, serving: Serving, der: DerId, before: frozenset[PartyId], after: frozenset[PartyId]) -> None:
+        if after:
+            self._parties[der] = after
+        else:
+            del self._parties[der]
         for party in before - after:
             self._ders[party].discard(der)
         for party in after - before:
@@ -144,7 +176,6 @@ class Standing:
         for party in before ^ after:
             serving.versions[f"listed:{party}"] += 1
         serving.versions["devices"] += 1
-        _raise_shown(serving, der)
 
     def _take_back(self, serving: Serving, party: PartyId) -> None:
         """Show their assignments again to those whose control point is shut out."""
@@ -159,6 +190,14 @@ class Standing:
 def _is_led(device: EndDeviceRecord) -> bool:
     """Tell whether others may stand for it: it is let in, and is no peer that itself stands for others."""
     return device.enabled and device.aggregates is None
+
+
+def _may_come_to(grid: Grid, points: Mapping[str, PartyId]) -> dict[str, frozenset[PartyId]]:
+    found: dict[str, set[PartyId]] = defaultdict(set)
+    for element, party in points.items():
+        for point in can_feed(grid, element):
+            found[point].add(party)
+    return {point: frozenset(parties) for point, parties in found.items()}
 
 
 def _raise_shown(serving: Serving, der: DerId) -> None:

@@ -202,6 +202,8 @@ class Subscriptions:
         match watch.kind:
             case Watched.END_DEVICES:
                 return True
+            case Watched.PROGRAMS if watch.der != device.der_id:
+                return party is not None and party in serving.standing.shown_to(watch.der)
             case Watched.END_DEVICE | Watched.ASSIGNMENTS | Watched.PROGRAMS:
                 if watch.der == device.der_id:
                     return (

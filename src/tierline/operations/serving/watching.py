@@ -78,7 +78,7 @@ class Watch:
 
 
 class _Leavers:
-    """Who leaves which group, or those who stand for it, with one change."""
+    """Who leaves which group, or those who are shown its assignments, with one change."""
 
     def __init__(self, serving: Serving, put: Iterable[Record], delete: Iterable[Record]) -> None:
         self._serving = serving
@@ -103,11 +103,11 @@ class _Leavers:
             self._of_group[group].add(der)
 
     def stands_for_others(self, party: PartyId, group: GroupId) -> bool:
-        """Tell whether a party stands for a member of a group that stays in it."""
+        """Tell whether a party is shown the assignments of a member of a group that stays in it."""
         if (party, group) not in self._answers:
-            left, parties = self._of_group[group], self._serving.standing.parties
+            left, shown_to = self._of_group[group], self._serving.standing.shown_to
             members = self._serving.members_of.get(group, ())
-            self._answers[party, group] = any(member not in left and party in parties(member) for member in members)
+            self._answers[party, group] = any(member not in left and party in shown_to(member) for member in members)
         return self._answers[party, group]
 
 
@@ -211,6 +211,7 @@ class Watching:
             parties.add(record.managed_by)
         groups = serving.groups_of.get(der, ())
         parties |= {point for group in groups if (point := self._control_point(group)) is not None}
+        parties |= serving.standing.within_reach(serving, record)
         yield from self._all(Watch(Watched.END_DEVICE, der))
         yield from self._lists({der}, parties)
         if not is_gone and not leavers.changes_hands(record):
@@ -223,16 +224,17 @@ class Watching:
     def _by_membership(self, record: MembershipRecord, leavers: _Leavers) -> Iterator[str]:
         serving = self._serving
         der, group = DerId(record.membership.der_id), GroupId(record.membership.group_id)
-        for kind in (Watched.ASSIGNMENTS, Watched.PROGRAMS):
-            yield from self._all(Watch(kind, der))
+        shown_to = set(serving.standing.shown_to(der))
+        kinds = [Watched.ASSIGNMENTS, Watched.PROGRAMS]
         point = self._control_point(group)
         if point is not None:
+            # Its entry counts its assignments, so that and the list it stands in say something else now.
+            shown_to.add(point)
+            kinds.append(Watched.END_DEVICE)
             yield from self._lists(set(), {point})
-        if record.membership.valid_to is None:
-            return
-        if point is not None:
-            yield from self._all(Watch(Watched.END_DEVICE, der))
-        yield from self._of_programs(group, self._losing(der, serving.standing.parties(der), group, leavers))
+        yield from self._assigned(der, shown_to, kinds)
+        if record.membership.valid_to is not None:
+            yield from self._of_programs(group, self._losing(der, shown_to, group, leavers))
 
     def _losing(self, der: DerId, parties: Iterable[PartyId], group: GroupId, leavers: _Leavers) -> set[DerId]:
         """Give who does not see the programs of a group any more when one of its members goes."""
@@ -275,11 +277,19 @@ class Watching:
         """Find who watches a list of EndDevices that these belong to: themselves, and those who stand for them."""
         yield from self._by(Watch(Watched.END_DEVICES), ders | self._peers(parties))
 
+    def _assigned(self, der: DerId, shown_to: Iterable[PartyId], kinds: Iterable[Watched]) -> Iterator[str]:
+        """Find who watches the assignments of a DER and is shown them; to other control points they stay an empty list."""
+        watchers: set[DerId] | None = None
+        for kind in kinds:
+            watch = Watch(kind, der)
+            if watch in self._watchers:
+                watchers = {der} | self._peers(shown_to) if watchers is None else watchers
+                yield from self._by(watch, watchers)
+
     def _members(self, group: GroupId, *, assignments: bool) -> Iterator[str]:
+        kinds = (Watched.PROGRAMS, Watched.ASSIGNMENTS) if assignments else (Watched.PROGRAMS,)
         for member in self._serving.members_of.get(group, ()):
-            yield from self._all(Watch(Watched.PROGRAMS, member))
-            if assignments:
-                yield from self._all(Watch(Watched.ASSIGNMENTS, member))
+            yield from self._assigned(member, self._serving.standing.shown_to(member), kinds)
 
     def _of_programs(self, group: GroupId, watchers: Iterable[DerId]) -> Iterator[str]:
         for mrid in self._serving.programs_of.get(group, ()):

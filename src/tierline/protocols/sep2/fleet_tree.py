@@ -237,6 +237,7 @@ class FleetTree:
                 device_category=device.device_category or 0,
                 enabled=device.enabled is not False,
                 programs=tuple(mrid for mrid in self._members[lfdi].programs if mrid in programs),
+                is_assigned=self._members[lfdi].is_assigned,
             )
             for lfdi, device in roll.members.items()
             if lfdi in self._members

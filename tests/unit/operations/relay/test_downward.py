@@ -150,6 +150,48 @@ async def test_who_vanishes_above_stays_registered_here_without_programs(scene, 
     assert set(scene.relayed.members) == set(scene.restarted()[1].members) == {scene.lfdis[1]}
 
 
+def moved_away(scene, *lfdis):
+    """Show some with an empty list of assignments: another server shows them."""
+    seen = scene.seen(scene.program(controls=[scene.control()]))
+    away = {lfdi: replace(seen.members[lfdi], programs=(), is_assigned=False) for lfdi in lfdis}
+    return replace(seen, members={**seen.members, **away})
+
+
+async def test_who_could_come_is_registered_here_without_programs_and_nothing_is_written_for_it_again(scene, above):
+    scene.relayed.enrol = "take"
+    first, second = scene.lfdis[:2]
+    await mirror(above, scene.serving, scene.relayed, moved_away(scene, first))
+    away = registry.device_of(scene.serving, first).der_id
+    assert registry.device_of(scene.serving, first).pin == 111115
+    assert members_of(scene.serving, scene.program()) == {second}
+    assert (scene.relayed.ders >= {away}, scene.relayed.elsewhere) == (True, {away})
+    serving, relayed = scene.restarted("take")
+    assert relayed.elsewhere == frozenset(), "not known before the first walk"
+    assert (await mirror(above, serving, relayed, moved_away(scene, first))).commits == 0
+    assert relayed.elsewhere == {away}
+
+
+async def test_who_moves_away_and_back_stays_registered_and_a_member(scene, above):
+    scene.relayed.enrol = "take"
+    first = scene.lfdis[0]
+    await mirror(above, scene.serving, scene.relayed, moved_away(scene))
+    device, members = registry.device_of(scene.serving, first), dict(scene.relayed.members)
+    changes = await mirror(above, scene.serving, scene.relayed, moved_away(scene, first))
+    assert (changes.moved, changes.registered, changes.cancelled) == ([device.der_id], [], [])
+    assert members_of(scene.serving, scene.program()) == {scene.lfdis[1]}
+    assert registry.device_of(scene.serving, first) == device
+    assert scene.relayed.members == members == scene.restarted()[1].members
+    await mirror(above, scene.serving, scene.relayed, moved_away(scene))
+    assert members_of(scene.serving, scene.program()) == set(scene.lfdis[:2])
+    assert scene.relayed.elsewhere == frozenset()
+
+
+async def test_only_who_takes_from_its_server_may_have_members_that_another_serves(scene, above):
+    await scene.register()
+    await mirror(above, scene.serving, scene.relayed, moved_away(scene, scene.lfdis[0]))
+    assert scene.relayed.elsewhere == frozenset()
+
+
 async def test_a_pin_that_changes_above_changes_here(scene, above):
     scene.relayed.enrol = "take"
     seen = scene.seen(scene.program())

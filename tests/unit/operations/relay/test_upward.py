@@ -209,6 +209,46 @@ async def test_a_server_that_lost_a_member_is_told_all_of_it_again(ways, scene, 
     assert Ways(scene, *scene.restarted()).said() == ways.said()
 
 
+async def move(scene, above, *, away):
+    """Let the server above show the first member's assignments elsewhere, or here."""
+    seen = scene.seen(scene.program(controls=[scene.control()]))
+    first = scene.lfdis[0]
+    moved = replace(seen.members[first], programs=(), is_assigned=False)
+    await mirror(
+        above, scene.serving, scene.relayed, replace(seen, members={**seen.members, first: moved}) if away else seen
+    )
+
+
+async def test_what_waits_of_a_der_that_moved_away_goes_on_up(ways, scene, above, mrid):
+    scene.relayed.enrol = "take"
+    await ways.respond(mrid, 1)
+    await ways.measure(5)
+    await move(scene, above, away=True)
+    assert (len(ways.outbox), ways.buffer.count(CHANNEL)) == (1, 1)
+    assert scene.relayed.lfdi_of(ways.der()) == scene.lfdis[0], "so that it is known whose they are"
+    await ways.respond(mrid, 2)
+    await ways.measure(6)
+    assert (len(ways.outbox), ways.buffer.count(CHANNEL)) == (2, 2), "and what it says afterwards too"
+    again = Ways(scene, *scene.restarted("take"))
+    assert (len(again.outbox), again.buffer.count(CHANNEL)) == (2, 2)
+
+
+async def test_what_a_der_said_of_itself_is_its_new_servers_to_hand_on_until_it_is_back(ways, scene, above):
+    scene.relayed.enrol = "take"
+    await ways.say(b"one")
+    await ways.upward.handed_on(ways.relayed, ways.upward.infos(ways.relayed)[0][1])
+    await ways.say(b"two")
+    ((_, under_way),) = ways.upward.infos(ways.relayed)
+    await move(scene, above, away=True)
+    assert ways.said() == []
+    await ways.upward.handed_on(ways.relayed, under_way)
+    await ways.upward.forget_handed_on(ways.relayed)
+    assert ways.said() == [], "what the new server has handed on meanwhile is not overwritten"
+    assert not [record for record in ways.serving.store.load(KnownRecord) if record.name.startswith("info/")]
+    await move(scene, above, away=False)
+    assert ways.said() == [(scene.lfdis[0], DerInfoKind.STATUS, b"two")]
+
+
 async def test_a_server_that_let_us_go_is_told_everything_again(ways):
     await ways.say(b"one")
     await ways.upward.handed_on(ways.relayed, ways.upward.infos(ways.relayed)[0][1])

@@ -40,7 +40,7 @@ def read_twice(state, der):
 
 
 def led(state):
-    return next(iter(sorted(state.standing.ders(WEST))))
+    return min(der for der in state.standing.ders(WEST) if WEST in state.standing.shown_to(der))
 
 
 async def test_it_is_written_with_the_next_change_and_known_after_a_restart(state, operator):

@@ -1,6 +1,8 @@
 """Who stands for which DER, as registry, switches and memberships change."""
 
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,11 +13,13 @@ from tierline.model.identity import DerId, GroupId, Lfdi, PartyId
 from tierline.model.parties import Principal, Role
 from tierline.model.records import EndDeviceRecord, GroupRecord
 from tierline.model.topology import Group, Tier
-from tierline.operations.serving import registry, topology
+from tierline.operations.serving import registry, standing, topology
 from tierline.operations.serving.registry import NewDevice
+from tierline.operations.serving.standing import Standing
 from tierline.operations.serving.state import Serving
 from tierline.storage.memory import MemoryStore
 
+small_grid = runpy.run_path(str(Path(__file__).parents[2] / "conftest.py"))["small_grid"]
 POOLER, WEST, EAST = PartyId("pooler"), PartyId("west"), PartyId("east")
 AT_WEST = Lfdi("AA" * 20)
 
@@ -90,27 +94,86 @@ async def test_only_let_in_entries_are_a_party_s_own(serving, operator):
     assert serving.standing.peers(WEST) == frozenset()
 
 
-def test_a_control_point_stands_for_those_its_element_feeds(pointed):
-    assert pointed.standing.ders(WEST) == {at(pointed, "pv-1"), at(pointed, "pv-2")}
-    assert pointed.standing.ders(EAST) == {at(pointed, "pv-3"), at(pointed, "pv-4")}
+def fed(serving, party):
+    """Give the DERs whose assignments a party is shown."""
+    return {der for der in serving.devices if party in serving.standing.shown_to(der)}
+
+
+def test_a_control_point_stands_for_those_its_element_can_feed_and_is_shown_the_assignments_of_those_it_feeds(pointed):
+    everybody = {at(pointed, f"pv-{number}") for number in range(1, 5)}
+    assert pointed.standing.ders(WEST) == pointed.standing.ders(EAST) == everybody
+    assert fed(pointed, WEST) == {at(pointed, "pv-1"), at(pointed, "pv-2")}
+    assert fed(pointed, EAST) == {at(pointed, "pv-3"), at(pointed, "pv-4")}
     assert pointed.standing.is_member(WEST, group(pointed, "sub-1"))
     assert not pointed.standing.is_member(WEST, group(pointed, "feeder-2"))
+
+
+async def test_who_is_nowhere_in_the_grid_or_shut_out_or_stands_for_others_is_listed_to_no_control_point(
+    pointed, operator
+):
+    new = [NewDevice(lfdi=Lfdi("A7" * 20)), NewDevice(lfdi=Lfdi("A8" * 20), service_point="pv-1")]
+    nowhere, somewhere = await registry.register(operator, pointed, new)
+    assert pointed.standing.parties(nowhere.der_id) == frozenset()
+    assert pointed.standing.parties(somewhere.der_id) == {WEST, EAST}
+    await registry.enable(operator, pointed, somewhere.der_id, enabled=False)
+    assert pointed.standing.parties(somewhere.der_id) == frozenset()
+    assert registry.device_of(pointed, AT_WEST).der_id not in pointed.standing.ders(EAST)
+
+
+async def test_who_is_fed_by_nobody_stays_listed_and_is_shown_to_no_control_point(pointed, operator):
+    await topology.confirm_switching(operator, pointed, {1: False})
+    der = at(pointed, "pv-1")
+    assert pointed.standing.parties(der) == {WEST, EAST}
+    assert pointed.standing.shown_to(der) == frozenset()
+    assert not pointed.standing.is_member(WEST, group(pointed, "system"))
+
+
+async def test_a_control_point_without_a_source_behind_it_is_listed_nobody(serving):
+    dark = Serving(
+        party=serving.party, store=serving.store, clock=serving.clock, random=serving.random, pen=serving.pen,
+        grid=replace(serving.grid, sources=()), control_points={"feeder-1": WEST},
+    )  # fmt: skip
+    dark.load()
+    assert dark.standing.ders(WEST) == {at(dark, "pv-1"), at(dark, "pv-2")}, "those whose memberships say so"
 
 
 async def test_who_has_somebody_who_manages_it_is_no_control_point_s(pointed, operator):
     (managed,) = await manage(pointed, operator, "AB" * 20, point="pv-1")
     assert pointed.standing.parties(managed) == {POOLER}
+    assert pointed.standing.shown_to(managed) == {POOLER}
     assert managed not in pointed.standing.ders(WEST)
 
 
-async def test_a_switching_operation_moves_who_stands_for_whom_and_tells_the_versions(pointed, operator):
+async def test_a_switching_operation_moves_who_is_shown_assignments_and_touches_nothing_else(
+    pointed, operator, monkeypatch
+):
     der = at(pointed, "pv-4")
-    before = pointed.versions.copy()
+    before, reckoned = pointed.versions.copy(), set()
+    real = Standing.reckon
+
+    def reckon(self, serving, one):
+        reckoned.add(one)
+        real(self, serving, one)
+
+    monkeypatch.setattr(Standing, "reckon", reckon)
     await topology.confirm_switching(operator, pointed, {2: False, 3: True})
-    assert pointed.standing.parties(der) == {WEST}
-    assert der not in pointed.standing.ders(EAST)
+    assert pointed.standing.shown_to(der) == {WEST}
+    assert pointed.standing.parties(der) == {WEST, EAST}
     changed = {name for name in pointed.versions if pointed.versions[name] != before[name]}
-    assert changed == {f"assigned:{der}", f"device:{der}", "devices", f"listed:{WEST}", f"listed:{EAST}"}
+    assert changed == {f"assigned:{der}", f"device:{der}"}
+    assert reckoned == {der}
+
+
+async def test_the_grid_is_read_once_for_each_control_point(pointed, operator, monkeypatch):
+    asked = []
+    monkeypatch.setattr(standing, "can_feed", lambda _, element: asked.append(element) or frozenset())
+    again = Serving(
+        party=pointed.party, store=pointed.store, clock=pointed.clock, random=pointed.random, pen=pointed.pen,
+        grid=pointed.grid, control_points=pointed.control_points,
+    )  # fmt: skip
+    again.load()
+    await topology.confirm_switching(operator, again, {2: False, 3: True})
+    assert asked == ["feeder-1", "feeder-2"]
 
 
 def read_twice(serving, party, der):
@@ -147,7 +210,7 @@ async def test_what_a_control_point_read_ends_when_the_der_leaves_it(pointed, op
     await topology.confirm_switching(operator, pointed, {2: False, 3: True})
     assert pointed.standing.handed_over == {stays: {EAST}}
     await topology.confirm_switching(operator, pointed, {2: True, 3: False})
-    assert pointed.standing.parties(der) == {EAST}
+    assert pointed.standing.shown_to(der) == {EAST}
     assert der not in pointed.standing.handed_over
 
 
@@ -237,19 +300,24 @@ def test_a_principal_is_what_its_entry_says(pointed):
 # --- against counting from scratch ----------------------------------------------------------------------------------
 
 PARTIES, GROUPS = (POOLER, WEST, EAST), tuple(GroupId(name) for name in ("g1", "g2", "g3"))
+NORTH = {"n1", "n2"}, {"g1", "g3"}
+SOUTH = {"s1"}, {"g2"}
+"""The service points and elements of two grids that no switch joins; what is nowhere in them is only what its groups say."""
+PLACES = ("", "n1", "n2", "s1")
 OPERATIONS = st.lists(
     st.tuples(
         st.integers(0, 4),
-        st.sampled_from(["join", "leave", "enable", "disable", "manage", "free", "read", "out", "in"]),
+        st.sampled_from(["join", "leave", "enable", "disable", "manage", "free", "place", "read", "out", "in"]),
         st.sampled_from(GROUPS),
         st.sampled_from(PARTIES),
+        st.sampled_from(PLACES),
     ),
     max_size=40,
 )
 
 
-def stands(state, party, device):
-    """Say it again, slowly: who stands for a DER."""
+def is_shown(state, party, device):
+    """Say it again, slowly: who is shown the assignments of a DER."""
     if not device.enabled or device.aggregates is not None:
         return False
     if device.managed_by is not None:
@@ -258,24 +326,43 @@ def stands(state, party, device):
     return any(state.control_points.get(element) == party for element in fed_by)
 
 
+def stands(state, party, device):
+    """Say it again, slowly: who stands for a DER."""
+    if is_shown(state, party, device):
+        return True
+    if not device.enabled or device.aggregates is not None or device.managed_by is not None:
+        return False
+    points = {element for element, other in state.control_points.items() if other == party}
+    return any(device.service_point in places and points & elements for places, elements in (NORTH, SOUTH))
+
+
+def feeds(_, element):
+    """Say which service points an element of the two grids can feed."""
+    return frozenset().union(*(places for places, elements in (NORTH, SOUTH) if element in elements))
+
+
 def assert_as_counted_from_scratch(state, may_be_hidden):
     for party in PARTIES:
         ders = {der for der, device in state.devices.items() if stands(state, party, device)}
         assert state.standing.ders(party) == ders
+        assert ders == {der for der in state.devices if party in state.standing.parties(der)}
+        shown = {der for der, device in state.devices.items() if is_shown(state, party, device)}
+        assert fed(state, party) == shown <= ders
         own = {der for der, device in state.devices.items() if device.aggregates == party and device.enabled}
         assert state.standing.peers(party) == own
         for group in GROUPS:
-            assert state.standing.is_member(party, group) == bool(ders & state.members_of[group])
+            assert state.standing.is_member(party, group) == bool(shown & state.members_of[group])
     assert {(der, party) for der, readers in state.standing.handed_over.items() for party in readers} == may_be_hidden
     assert all(state.standing.handed_over.values())
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=OPERATIONS)
-def test_every_count_is_as_if_counted_from_scratch(clock, operations):
+def test_every_count_is_as_if_counted_from_scratch(clock, operations, monkeypatch):
+    monkeypatch.setattr(standing, "can_feed", feeds)
     state = Serving(
         party=PartyId("utility"), store=MemoryStore(), clock=clock, random=SeededRandom(7), pen=1,
-        control_points={"g1": WEST, "g2": EAST},
+        grid=small_grid(), control_points={"g1": WEST, "g2": EAST, "g3": EAST},
     )  # fmt: skip
 
     def take(*records):
@@ -294,7 +381,9 @@ def test_every_count_is_as_if_counted_from_scratch(clock, operations):
     for party in PARTIES:
         take(EndDeviceRecord(der_id=DerId(party), managed_by=None, aggregates=party, **bare))
     hidden = set()
-    for number, what, group, party in operations:
+    listed = {party: set(state.standing.ders(party)) for party in PARTIES}
+    for number, what, group, party, place in operations:
+        versions = state.versions.copy()
         der = DerId(f"d{number}")
         device, peer = state.devices[der], state.devices[DerId(party)]
         match what:
@@ -308,9 +397,11 @@ def test_every_count_is_as_if_counted_from_scratch(clock, operations):
                 take(replace(device, enabled=what == "enable"))
             case "manage" | "free":
                 take(replace(device, managed_by=party if what == "manage" else None))
+            case "place":
+                take(replace(device, service_point=place))
             case "read":
                 read_twice(state, party, der)
-                if device.managed_by is None and stands(state, party, device):
+                if device.managed_by is None and is_shown(state, party, device):
                     hidden.add((der, party))
             case "out" | "in":
                 take(replace(peer, enabled=what == "in"))
@@ -318,7 +409,11 @@ def test_every_count_is_as_if_counted_from_scratch(clock, operations):
             (der, party)
             for der, party in hidden
             if state.devices[der].managed_by is None
-            and stands(state, party, state.devices[der])
+            and is_shown(state, party, state.devices[der])
             and not (what == "out" and party == peer.der_id)
         }
         assert_as_counted_from_scratch(state, hidden)
+        for one in PARTIES:
+            is_told = state.versions[f"listed:{one}"] != versions[f"listed:{one}"]
+            assert is_told == (state.standing.ders(one) != listed[one])
+            listed[one] = set(state.standing.ders(one))

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from tierline.model.control import Curve, CurvePoint, Setpoints
+from tierline.model.errors import PeerError
 from tierline.model.identity import Lfdi, Mrid, PartyId
 from tierline.model.records import (
     CurveRecord,
@@ -245,11 +246,49 @@ async def test_a_control_point_is_told_who_comes_and_goes(clock, operator, subsc
     await everything.subscribe("point", point, ("list", "end_devices"), *of_program(subscribing, "feeder-1"))
     coming = await everything.after(topology.confirm_switching(operator, served, {2: False, 3: True}))
     assert coming == {"point list"}
+    new = [registry.NewDevice(lfdi=Lfdi("C7" * 20), service_point="pv-3")]
+    assert await everything.after(registry.register(operator, served, new)) == {"point list"}, "it may come"
+    nowhere = [registry.NewDevice(lfdi=Lfdi("C8" * 20))]
+    assert await everything.after(registry.register(operator, served, nowhere)) == set()
     for enabled in (False, True):
         assert await everything.after(registry.enable(operator, served, pv_4.der_id, enabled=enabled)) == {"point list"}
     await everything.subscribe("point", point, *of_der(pv_4, "pv-4"))
     going = await everything.after(topology.confirm_switching(operator, served, {2: True, 3: False}))
     assert going == {"point list", "point end_device pv-4", "point assignments pv-4", "point programs pv-4"}
+    back = await everything.after(topology.confirm_switching(operator, served, {2: False, 3: True}))
+    assert back == going, "it is listed as before, with assignments"
+
+
+async def test_another_control_point_is_not_told_of_assignments_that_it_is_not_shown(
+    clock, operator, subscribing, serving, restarted
+):
+    again = restarted()
+    served = Serving(
+        party=again.party,
+        store=again.store,
+        clock=clock,
+        random=again.random,
+        pen=again.pen,
+        grid=again.grid,
+        control_points={"feeder-1": PartyId("west"), "feeder-2": PartyId("east")},
+    )
+    served.load()
+    subscribing.restart(served)
+    everything = Everything(subscribing)
+    pv_1 = registry.find_device(served, "pv-1")
+    for party, lfdi in (("west", "BA"), ("east", "BB")):
+        point = await subscribing.aggregator(party, lfdi)
+        kinds = ("end_device", "assignments") + (("programs",) if party == "west" else ())
+        await everything.subscribe(party, point, *((kind, f"{kind}/{pv_1.der_id}") for kind in kinds))
+    with pytest.raises(PeerError, match="cannot be subscribed to"):
+        await subscribing.subscribe(point, f"programs/{pv_1.der_id}")
+    group = topology.find_group(served, "feeder-1").group.id
+    new = ProgramRecord(
+        party=served.party, mrid=Mrid("AB" * 16), group_id=group, primacy=1, description="", created_at=clock.now()
+    )
+    assert await everything.after(served.commit([new])) == {"west assignments", "west programs"}
+    touched = await everything.after(topology.confirm_switching(operator, served, {1: False}))
+    assert touched == {"west assignments", "west programs", "west end_device"}
 
 
 async def test_what_nobody_can_subscribe_to_touches_nothing(everything, serving, der, clock):

@@ -14,6 +14,8 @@ from tierline.protocols.sep2.codec import parse, render
 from tierline.protocols.sep2.hrefs import PageQuery, parse_path
 from tierline.protocols.sep2.lists import in_order
 from tierline.protocols.sep2.resources import MirrorMeterReading, MirrorUsagePoint, ReadingType
+from tierline.protocols.sep2.resources.der import DERStatus
+from tierline.protocols.sep2.resources.exchange import DERControlResponse
 from tierline.protocols.sep2.resources.objects import List
 from tierline.protocols.sep2.resources.rows import rows_of
 from tierline.protocols.sep2.server import Sep2Server
@@ -276,17 +278,60 @@ def shown(bench, name):
     return listed.all
 
 
-async def test_a_control_point_sees_those_its_element_feeds_with_their_assignments(pointed):
+async def test_a_control_point_sees_those_its_element_can_feed_and_the_assignments_of_those_it_feeds(pointed):
     west = pointed.west
-    assert {item.lfdi for item in west.get("/edev?l=255").items} == {
-        AT_WEST, *(pointed.LFDIS[name] for name in ("pv-1", "pv-2"))
-    }  # fmt: skip
+    listed = {item.lfdi: item for item in west.get("/edev?l=255").items}
+    assert listed.keys() == {AT_WEST, *(pointed.LFDIS[name] for name in ("pv-1", "pv-2", "pv-3"))}
+    assert {
+        name: listed[pointed.LFDIS[name]].function_set_assignments_list_link.all for name in ("pv-1", "pv-2", "pv-3")
+    } == {"pv-1": 1, "pv-2": 1, "pv-3": 0}
     (assigned,) = west.get(f"/edev/{pointed.der('pv-2')}/fsa").items
     programs = west.get(f"{assigned.der_program_list_link.href}?l=255")
     assert [item.description for item in programs.items] == ["feeder", "substation", "system"]
     assert west.status(f"{programs.items[0].href}/derc") == 200
-    assert west.status(f"/edev/{pointed.der('pv-3')}") == 404
     assert west.status(pointed.program("feeder-2")) == 404
+    seen = walked(pointed, AT_WEST)
+    assert {path for path, status in seen.items() if status != 200} == not_put_yet(seen)
+
+
+async def test_a_der_that_a_control_point_could_feed_is_listed_to_it_with_no_assignments(pointed):
+    west, at = pointed.west, f"/edev/{pointed.der('pv-3')}"
+    assert west.get(f"{at}/fsa").all == 0
+    assert west.get(f"{at}/der/1").associated_der_program_list_link is None
+    assert (west.status(f"{at}/fsa/t"), west.status(f"{at}/fsa/t/derp")) == (404, 404)
+    assert west.get(f"{at}/rg").pin == pointed.state.devices[pointed.der("pv-3")].pin
+    assert pointed.get(f"{at}/fsa", "pv-3").all == 1, "the utility itself serves it"
+
+
+async def test_what_is_read_of_one_der_by_one_peer_is_not_shown_to_another(pointed):
+    at = f"/edev/{pointed.der('pv-3')}"
+    for _ in range(2):  # the second time from what was kept
+        assert pointed.get(at, "pv-3").function_set_assignments_list_link.all == 1
+        assert pointed.west.get(at).function_set_assignments_list_link.all == 0
+        assert pointed.get(f"{at}/der/1", "pv-3").associated_der_program_list_link.all == 3
+        assert pointed.west.get(f"{at}/der/1").associated_der_program_list_link is None
+
+
+async def test_who_is_not_fed_is_not_handed_over_however_often_its_empty_list_is_read(pointed):
+    for _ in range(3):
+        assert pointed.west.get(f"/edev/{pointed.der('pv-3')}/fsa").all == 0
+        pointed.clock.move(minutes=5)
+    assert shown(pointed, "pv-3") == 1
+
+
+async def test_what_a_control_point_still_holds_of_a_der_that_has_left_is_taken(pointed):
+    control = await pointed.control()
+    lfdi, at = pointed.LFDIS["pv-2"], f"/edev/{pointed.der('pv-2')}"
+    mirror = (await pointed.west.ask("POST", "/mup", render(usage_point(lfdi, 1)))).location
+    await pointed.move_pv_2()
+    assert pointed.west.get(f"{at}/fsa").all == 0
+    reading = MirrorMeterReading(mrid=f"{1:031X}B", reading_type=ReadingType(uom=38, power_of_ten_multiplier=0))
+    assert (await pointed.west.ask("POST", mirror, render(reading))).status == 204
+    said = DERControlResponse(
+        created_date_time=int(pointed.NOON.timestamp()), end_device_lfdi=lfdi, status=1, subject=control.mrid
+    )
+    assert (await pointed.west.ask("POST", "/rsps/r/rsp", render(said))).status == 201
+    assert (await pointed.west.ask("PUT", f"{at}/der/1/ders", render(DERStatus(reading_time=1)))).status == 204
 
 
 async def test_a_der_is_shown_its_assignments_until_the_control_point_has_read_them(pointed):
@@ -329,8 +374,8 @@ async def test_a_der_that_leaves_its_control_point_is_shown_its_assignments_at_o
     assert shown(pointed, "pv-2") == 0
     await pointed.move_pv_2()
     assert shown(pointed, "pv-2") == 1
-    assert pointed.west.status(fsa) == 404
-    assert pointed.west.get("/edev").all == pointed.west.get("/dcap").end_device_list_link.all == 2
+    assert pointed.west.get(fsa).all == 0
+    assert pointed.west.get("/edev").all == pointed.west.get("/dcap").end_device_list_link.all == 4
     await topology.confirm_switching(pointed.OPERATOR, pointed.state, {3: True, 2: False})
     assert shown(pointed, "pv-2") == 1
     read_twice()

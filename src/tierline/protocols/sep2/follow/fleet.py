@@ -76,6 +76,8 @@ class MemberRead:
     pin: int | None
     programs: tuple[Mrid, ...]
     """In the server's order, each once."""
+    is_assigned: bool
+    """Whether there are any function set assignments."""
     watched: tuple[Watched, ...]
     """Its FunctionSetAssignmentsList and all DERProgramLists."""
     poll_s: int | None
@@ -146,7 +148,7 @@ def read_member(entry: Entry, device: devices.EndDevice, shared: Shared) -> Step
     pin = yield from _read_pin(device, shared)
     at = device.function_set_assignments_list_link
     if at is None or device.enabled is False:
-        return MemberRead(pin=pin, programs=(), watched=(), poll_s=None)
+        return MemberRead(pin=pin, programs=(), is_assigned=False, watched=(), poll_s=None)
     assignments = yield from _read_anew(at, devices.FunctionSetAssignmentsList)
     watched = [_watched(entry, at.href, assignments.subscribable)]
     polls = [assignments.poll_s]
@@ -164,7 +166,13 @@ def read_member(entry: Entry, device: devices.EndDevice, shared: Shared) -> Step
             if isinstance(program, der.DERProgram):
                 found.setdefault(program.mrid, program)
     shared.programs.update(found)
-    return MemberRead(pin=pin, programs=tuple(found), watched=tuple(watched), poll_s=_fastest(polls))
+    return MemberRead(
+        pin=pin,
+        programs=tuple(found),
+        is_assigned=bool(assignments.items),
+        watched=tuple(watched),
+        poll_s=_fastest(polls),
+    )
 
 
 def read_shared_program(entry: Entry, listed: der.DERProgram, *, again: bool) -> Steps[SharedProgram]:

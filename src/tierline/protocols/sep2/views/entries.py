@@ -1,7 +1,8 @@
 """What is an EndDevice's own: its entry, registration, assignments, DER, what it said of itself, and its subscriptions.
 
 An EndDevice is shown to itself and to those who stand for it. To itself it shows its subscriptions; while a control point
-shows its assignments in this node's stead, it is shown none here.
+shows its assignments in this node's stead, it is shown none here. So one DER is listed with assignments to one peer and with
+none to another: to a control point that does not feed it now.
 """
 
 from __future__ import annotations
@@ -124,11 +125,15 @@ class EntryViews:
     def _is_assigned(self, asked: Asked) -> bool:
         if asked.subject.aggregates is not None:
             return False
-        return not asked.is_own or self._sight.has_assignments(asked.peer)
+        if asked.is_own:
+            return self._sight.has_assignments(asked.peer)
+        return self._sight.sees_assignments(asked.peer, asked.subject.der_id)
 
     def _end_device(self, device: EndDeviceRecord, asked: Asked) -> tuple[bytes, bytes]:
         der_id = device.der_id
         is_own = der_id == asked.peer.der_id
+        sight = self._sight
+        is_assigned = sight.has_assignments(device) if is_own else sight.sees_assignments(asked.peer, der_id)
 
         def link(place: Place) -> str:
             return str(Href(place=place, der=der_id))
@@ -136,7 +141,6 @@ class EntryViews:
         def make() -> tuple[bytes, bytes]:
             serving = self._serving
             lfdi, is_der = serving.lfdi_of[der_id], device.aggregates is None
-            assignments = 1 if not is_own or self._sight.has_assignments(device) else 0
             subscriptions = len(serving.subscriptions_of.get(der_id, ())) if is_own else 0
             resource = devices.EndDevice(
                 href=link(Place.END_DEVICE),
@@ -149,7 +153,7 @@ class EntryViews:
                 changed_time=write_time(device.changed_at),
                 enabled=device.enabled,
                 function_set_assignments_list_link=ListLink(
-                    href=link(Place.FUNCTION_SET_ASSIGNMENTS_LIST), all=assignments
+                    href=link(Place.FUNCTION_SET_ASSIGNMENTS_LIST), all=int(is_assigned)
                 )
                 if is_der
                 else None,
@@ -160,7 +164,7 @@ class EntryViews:
             return render_fragment(resource), render(resource)
 
         version = self._serving.versions[f"device:{der_id}"]
-        return self._keeping.keep(("edev", der_id, is_own), version, make, asked.now)
+        return self._keeping.keep(("edev", der_id, is_own, is_assigned), version, make, asked.now)
 
     def _assignments(self, asked: Asked) -> tuple[bytes, bytes]:
         der_id = asked.subject.der_id

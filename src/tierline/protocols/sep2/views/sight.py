@@ -1,4 +1,7 @@
-"""What a peer may see: itself, those its party stands for, and the programs any of them is assigned to now."""
+"""What a peer may see: itself, those its party stands for, and the programs that any of them is assigned to now.
+
+Of one that its element could feed but does not, a control point sees neither assignments nor programs.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ class Sight:
         return self._serving.devices[DerId(der)]
 
     def reads(self, peer: EndDeviceRecord, group: GroupId) -> bool:
-        """Tell whether a peer, or one it stands for, belongs to a group."""
+        """Tell whether a peer, or one whose assignments it is shown, belongs to a group."""
         if peer.aggregates is not None:
             return self._serving.standing.is_member(peer.aggregates, group)
         return group in self._serving.groups_of.get(peer.der_id, ()) and self.has_assignments(peer)
@@ -41,6 +44,10 @@ class Sight:
     def has_assignments(self, peer: EndDeviceRecord) -> bool:
         """Tell whether a DER itself is shown its assignments here; not while a control point shows them in this node's stead."""
         return peer.der_id not in self._serving.standing.handed_over
+
+    def sees_assignments(self, peer: EndDeviceRecord, der: DerId) -> bool:
+        """Tell whether a peer is shown the assignments of another EndDevice that it stands for."""
+        return peer.aggregates is not None and peer.aggregates in self._serving.standing.shown_to(der)
 
     def ordered(self, peer: EndDeviceRecord) -> tuple[DerId, ...]:
         """Give the EndDevices a peer sees, itself among them, in the order of their list."""
