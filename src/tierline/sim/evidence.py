@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tierline.engine.following.obey import Persist
     from tierline.model.control import FunctionName, Setpoints
-    from tierline.model.identity import DerId, Lfdi, Mrid
+    from tierline.model.identity import ChannelId, DerId, Lfdi, Mrid
     from tierline.model.programs import Program, ResponseStatus
     from tierline.model.records import ControlRecord, DefaultRecord, OutboxRecord, Record
     from tierline.model.telemetry import Reading
@@ -84,6 +84,30 @@ class Shown:
     server_after_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What one of several servers answered to a walk."""
+
+    shown: Shown
+    programs: tuple[Program, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """A walk over all servers of one channel: what each of them answered in the last round."""
+
+    answers: Mapping[str, Answer]
+    """By server."""
+    is_reached: bool
+    """Whether all answered, or said that they do not know the DER."""
+    is_first: bool
+    """Whether it is the first one of a life."""
+
+
+Seeing = Shown | Sighting
+"""What stands behind a walk."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Take:
     """A walk as the machine took it in."""
@@ -93,9 +117,11 @@ class Take:
     """The server's clock as the machine estimates it."""
     offset_s: float
     programs: tuple[Program, ...]
-    shown: Shown
+    shown: Seeing
     is_durable: bool = False
     """Whether what came of it survives a crash."""
+    channel: ChannelId | None = None
+    """Where there are several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +181,10 @@ class DerEvidence:
     pending: list[tuple[tuple[Record, ...], list[Take]]] = field(default_factory=list)
     refused_since_s: dict[int, float] = field(default_factory=dict)
 
+    def restore(self, at_s: float, offsets_s: Mapping[ChannelId, float | None]) -> None:
+        """Note that a life restored its machine, with the offsets of its channels."""
+        self.begin(at_s, next(iter(offsets_s.values()), None))
+
     def begin(self, at_s: float, offset_s: float | None) -> None:
         """Note that a life restored its machine; what was not durable is gone. None: its server was never heard."""
         self.starts.append(at_s)
@@ -177,17 +207,17 @@ class DerEvidence:
     def keep(self, put: Sequence[Record]) -> None:
         """Note that records are durable."""
         for asked, takes in self.pending:
-            if asked is put:
+            if _is_same(asked, put):
                 for take in takes:
                     take.is_durable = True
-        self.pending = [(asked, takes) for asked, takes in self.pending if asked is not put]
+        self.pending = [(asked, takes) for asked, takes in self.pending if not _is_same(asked, put)]
         for record in put:
             if isinstance(record, FollowedEventRecord):
                 self.documents.setdefault(record.mrid, []).append(record.document)
 
     def refuse(self, at_s: float, put: Sequence[Record]) -> None:
         """Note that the disk refused what the machine wants kept."""
-        if any(asked is put for asked, _ in self.pending):
+        if any(_is_same(asked, put) for asked, _ in self.pending):
             self.refused_since_s.setdefault(id(put), at_s)
 
     def accept(self, at_s: float, put: Sequence[Record]) -> None:
@@ -195,6 +225,11 @@ class DerEvidence:
         since_s = self.refused_since_s.pop(id(put), None)
         if since_s is not None:
             self.full.append(Window(from_s=since_s, until_s=at_s))
+
+
+def _is_same(asked: Sequence[Record], put: Sequence[Record]) -> bool:
+    """Tell whether this is what the machine wants kept, in whatever it is handed on."""
+    return len(asked) == len(put) and all(one is other for one, other in zip(asked, put, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,3 +263,12 @@ class Evidence:
     doubles: frozenset[str] = frozenset()
     """DERs that reach their first program twice, as through two function set assignments."""
     end_s: float = 0.0
+
+    @property
+    def done(self) -> Sequence[Deed]:
+        """What the operators did."""
+        return self.deeds
+
+    def note(self, deed: Deed) -> None:
+        """Note what an operator did."""
+        self.deeds.append(deed)

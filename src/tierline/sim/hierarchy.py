@@ -11,85 +11,38 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from tierline.engine.following.obey import Obey, Persist, Seen
-from tierline.model.control import EventStatus, Setpoints
-from tierline.model.errors import ConfigError, Conflict, LinkError
-from tierline.model.identity import ChannelId, GroupId, Lfdi, Mrid, PartyId, der_id
-from tierline.model.parties import Authority, Channel, ChannelMode, Principal, Role
-from tierline.model.records import (
-    ControlRecord,
-    DefaultRecord,
-    FollowedProgramsRecord,
-    GroupRecord,
-    MembershipRecord,
-    OutboxRecord,
-    ResponseRecord,
-    SwitchRecord,
-)
-from tierline.model.topology import Group, Membership, Tier
-from tierline.node.follower import Follower, Self
-from tierline.operations.serving import dispatch, programs, registry, topology
+from tierline.model.control import Setpoints
+from tierline.model.errors import LinkError
+from tierline.model.identity import ChannelId, Lfdi, PartyId, der_id
+from tierline.model.parties import Authority, Channel, ChannelMode
+from tierline.model.records import OutboxRecord
+from tierline.node.follower import Self
+from tierline.operations.serving import registry, topology
 from tierline.operations.serving.state import Serving
 from tierline.protocols.sep2.follow.walk import Entry
 from tierline.protocols.sep2.north import Sep2North
 from tierline.protocols.sep2.server import Sep2Server
 from tierline.protocols.sep2.views import Rates, Views
-from tierline.sim.evidence import (
-    Cancelled,
-    Created,
-    Defaulted,
-    DerEvidence,
-    Evidence,
-    Inverter,
-    Switched,
-    Take,
-    second,
-)
+from tierline.sim.evidence import DerEvidence, Evidence, Inverter, second
 from tierline.sim.faults import Fault, Intensity
-from tierline.sim.inverter import InverterLink
 from tierline.sim.links import UTILITY, ByteCourier, ByteNorth, MessageNorth, SouthFace
-from tierline.sim.workload import (
-    MODES,
-    SETS,
-    SETTINGS,
-    Cancel,
-    Create,
-    Mix,
-    SetDefault,
-    SwitchOver,
-    draw_acts,
-    grid,
-    in_set,
-)
+from tierline.sim.operators import AGAIN_S, Operators, operator_of, set_records
+from tierline.sim.watched import DerStore, ServerStore, WatchedFollower, WatchedStore
+from tierline.sim.workload import MODES, SETS, SETTINGS, Mix, draw_acts, grid, in_set
 from tierline.sim.world import World
-from tierline.storage.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    from tierline.engine.arbitration import Applied
-    from tierline.engine.following.obey import ObeyEffect, ObeyEvent
-    from tierline.engine.lifecycle import EventState
-    from tierline.model.records import Record
-    from tierline.ports import DeviceFacts, Store
-    from tierline.sim.evidence import Deed
+    from tierline.ports import Store
     from tierline.sim.nodes import Node
-    from tierline.sim.workload import Act
-
-R = TypeVar("R", bound="Record")
 
 PARTY = PartyId("utility")
 OWNER = PartyId("owner")
 CHANNEL = ChannelId("utility")
 PEN = 40732
-OPERATOR = Principal(party=PARTY, role=Role.OPERATOR, name="operator")
+OPERATOR = operator_of(PARTY)
 MEASURE_S = 1800.0
-AGAIN_S = 30.0
-"""How soon an operator tries again what the utility could not write down."""
 
 WITHOUT_STREAMS = frozenset(Fault) - {Fault.SPLIT, Fault.RESET}
 """The kinds of fault a network of messages has."""
@@ -118,9 +71,8 @@ class Hierarchy:
         self.setting = setting
         self.world = World(setting.seed)
         self.evidence = Evidence()
-        self._acts = draw_acts(self.world.random("acts"), hours=setting.hours, mix=setting.mix)
-        self._next_act = 0
-        self._controls: dict[int, Mrid] = {}
+        acts = draw_acts(self.world.random("acts"), hours=setting.hours, mix=setting.mix)
+        self._operators = Operators(PARTY, acts, self.evidence)
         self._grid = grid(setting.ders)
         names = [f"der{number:02d}" for number in range(setting.ders)]
         self._lfdis = {name: Lfdi(hashlib.sha256(name.encode()).hexdigest()[:40].upper()) for name in names}
@@ -174,10 +126,10 @@ class Hierarchy:
     # --- the utility ------------------------------------------------------------------------------------------------
 
     async def _run_utility(self, node: Node) -> None:
-        store = node.store(lambda: _UtilityStore(self.evidence))
+        store = node.store(self._kept)
         serving = Serving(party=PARTY, store=store, clock=node.clock, random=node.random, pen=PEN, grid=self._grid)
         serving.load()
-        self._catch_up(serving, node.clock.deadline())
+        self._operators.catch_up(serving, node.clock.deadline())
         while True:
             try:
                 await self._prepare(serving)
@@ -187,8 +139,12 @@ class Hierarchy:
         sep2 = Sep2Server(serving, Views(serving, Rates(poll_s=300, post_s=3600)))
         face = SouthFace(serving, self.evidence, self._lfdis, sep2)
         node.serve(face.handle)
-        await self._operate(node, serving)
+        await self._operators.operate(node, serving)
         await asyncio.Event().wait()
+
+    def _kept(self) -> ServerStore:
+        store = self.evidence.utility = ServerStore(self.evidence)
+        return store
 
     async def _prepare(self, serving: Serving) -> None:
         await topology.adopt_grid(OPERATOR, serving)
@@ -205,139 +161,15 @@ class Hierarchy:
         names = {record.group.name for record in serving.groups.values()}
         for name in SETS:
             if name not in names:
-                await serving.commit(self._set_records(serving, name))
-
-    def _set_records(self, serving: Serving, name: str) -> list[Record]:
-        """Make a group that does not follow the wires; there is no use case for it yet."""
-        now = serving.clock.now()
-        group = Group(id=topology.new_group_id(serving), tier=Tier.NON_TOPOLOGY, name=name)
-        put: list[Record] = [
-            GroupRecord(party=PARTY, group=group, created_at=now),
-            programs.new_program(serving, group),
-        ]
-        for number, lfdi in enumerate(self._lfdis.values()):
-            if in_set(number, name):
-                put.append(
-                    MembershipRecord(
-                        party=PARTY,
-                        cause="operator",
-                        membership=Membership(
-                            der_id=serving.identities[lfdi].der_id,
-                            group_id=group.id,
-                            valid_from=now,
-                            valid_to=None,
-                            recorded_at=now,
-                        ),
-                    )
-                )
-        return put
-
-    def _catch_up(self, serving: Serving, at_s: float) -> None:
-        """Note what a dying life made durable without a chance to tell."""
-        known = {deed.record.mrid: deed for deed in self.evidence.deeds if isinstance(deed, Created)}
-        over = {deed.mrid for deed in self.evidence.deeds if isinstance(deed, Cancelled)}
-        for record in serving.store.load(ControlRecord):
-            if record.mrid not in known:
-                self._note(Created(at_s=at_s, record=record))
-                self._controls[self._next_act] = record.mrid
-                self._next_act += 1
-            elif record.mrid not in over and record.control.status is not EventStatus.SCHEDULED:
-                self._note(_cancelled(at_s, record))
-                self._next_act += 1
-        defaults = {
-            deed.record.program: deed.record.default.mrid for deed in self.evidence.deeds if isinstance(deed, Defaulted)
-        }
-        for default in serving.store.load(DefaultRecord):
-            if defaults.get(default.program) != default.default.mrid:
-                self._note(Defaulted(at_s=at_s, record=default))
-                self._next_act += 1
-        switched: dict[int, bool] = {}
-        for deed in self.evidence.deeds:
-            if isinstance(deed, Switched):
-                switched |= deed.positions
-        positions: dict[int, bool] = {}
-        for switch in sorted(serving.store.load(SwitchRecord), key=lambda one: one.recorded_at):
-            positions[switch.switch_id] = switch.closed
-        changed = {key: closed for key, closed in positions.items() if switched.get(key) is not closed}
-        if changed:
-            self._note(Switched(at_s=at_s, positions=changed))
-            self._next_act += 1
-
-    def _note(self, deed: Deed) -> None:
-        self.evidence.deeds.append(deed)
-
-    async def _operate(self, node: Node, serving: Serving) -> None:
-        while self._next_act < len(self._acts):
-            act = self._acts[self._next_act]
-            await node.clock.sleep(act.at_s - node.clock.deadline())
-            try:
-                await self._do(node, serving, act, self._next_act)
-            except LinkError:
-                await node.clock.sleep(AGAIN_S)
-                continue
-            except (ConfigError, Conflict):
-                self.evidence.refused += 1
-            self._next_act += 1
-
-    async def _do(self, node: Node, serving: Serving, act: Act, number: int) -> None:
-        def at_s() -> float:
-            return node.clock.deadline()
-
-        match act:
-            case Create():
-                record = await dispatch.create_control(OPERATOR, serving, self._order(serving, act))
-                self._controls[number] = record.mrid
-                self._note(Created(at_s=at_s(), record=record))
-            case Cancel():
-                mrid = _picked(serving, act.pick)
-                if mrid is None:
-                    self.evidence.refused += 1
-                    return
-                cancelled = await dispatch.cancel_control(OPERATOR, serving, mrid, randomized=act.randomized)
-                self._note(_cancelled(at_s(), cancelled))
-            case SetDefault():
-                default = await programs.set_default(OPERATOR, serving, self._group(serving, act.group), act.setpoints)
-                self._note(Defaulted(at_s=at_s(), record=default))
-            case SwitchOver():
-                await topology.confirm_switching(OPERATOR, serving, act.positions)
-                self._note(Switched(at_s=at_s(), positions=act.positions))
-
-    def _order(self, serving: Serving, act: Create) -> dispatch.Order:
-        start = serving.clock.now() + timedelta(seconds=act.start_in_s)
-        for other, by_end in ((act.follows, True), (act.overlaps, False)):
-            if other is not None:
-                mrid = self._control_number(other)
-                before = None if mrid is None else serving.control(mrid)
-                if before is not None:
-                    interval = before.control.interval
-                    asked = interval.end if by_end else interval.start + timedelta(seconds=act.start_in_s)
-                    start = asked if asked + timedelta(seconds=act.duration_s) > serving.clock.now() else start
-        return dispatch.Order(
-            group_id=self._group(serving, act.group),
-            setpoints=act.setpoints,
-            start=start,
-            duration_s=act.duration_s,
-            randomize_start_s=act.randomize_start_s,
-            randomize_duration_s=act.randomize_duration_s,
-            ramp_time_s=act.ramp_time_s,
-            reason="simulation",
-        )
-
-    def _control_number(self, number: int) -> Mrid | None:
-        creations = [index for index, act in enumerate(self._acts) if isinstance(act, Create)]
-        return self._controls.get(creations[number])
-
-    def _group(self, serving: Serving, name: str) -> GroupId:
-        for record in serving.groups.values():
-            if name in (record.group.element, record.group.name):
-                return GroupId(record.group.id)
-        raise AssertionError(f"there is no group {name}")
+                numbered = enumerate(self._lfdis.values())
+                ders = [serving.identities[lfdi].der_id for number, lfdi in numbered if in_set(number, name)]
+                await serving.commit(set_records(serving, name, ders))
 
     # --- the DERs ---------------------------------------------------------------------------------------------------
 
     async def _run_der(self, node: Node) -> None:
         der = self.evidence.ders[node.name]
-        store = _WatchedStore(node.store(lambda: _DerStore(der)), node, der)
+        store = WatchedStore(node.store(lambda: DerStore(der)), node, der)
         der.store = store
         digest = hashlib.sha256(node.name.encode()).digest()
         own = der_id(int.from_bytes(digest[8:16], "big"))
@@ -352,7 +184,7 @@ class Hierarchy:
             phase_s=float(node.random.between(0, 86_399)),
         )
         server = self._byte_north(node, der, store) if self.setting.real_bytes else MessageNorth(node, der, CHANNEL)
-        follower = _WatchedFollower(node=node, der=der, server=server, me=me, store=store)
+        follower = WatchedFollower(node=node, der=der, servers={CHANNEL: server}, me=me, store=store)
         await follower.run()
 
     def _byte_north(self, node: Node, der: DerEvidence, store: Store) -> ByteNorth:
@@ -367,148 +199,3 @@ class Hierarchy:
         )
         north = Sep2North(courier=ByteCourier(node), entry=entry, clock=node.clock, store=store, lfdi=der.lfdi, pen=PEN)
         return ByteNorth(north, self.evidence, der, lambda: second(self._server_clock.now()))
-
-
-def _picked(serving: Serving, pick: int) -> Mrid | None:
-    """Choose a control to cancel: one in its interval if there is one, else one that is not over."""
-    now = serving.clock.now()
-    controls = [record.control for program in serving.programs.values() for record in program.controls.values()]
-    open_ones = [one for one in controls if one.status is EventStatus.SCHEDULED and now < one.interval.end]
-    running = [one for one in open_ones if one.interval.start <= now]
-    among = running or open_ones
-    return among[pick % len(among)].mrid if among else None
-
-
-def _cancelled(at_s: float, record: ControlRecord) -> Cancelled:
-    assert record.control.status_time is not None
-    return Cancelled(
-        at_s=at_s,
-        mrid=record.mrid,
-        randomized=record.control.status is EventStatus.CANCELLED_RANDOMIZED,
-        server_s=second(record.control.status_time),
-    )
-
-
-class _UtilityStore(MemoryStore):
-    """The utility's store, which tells in what order Responses were kept."""
-
-    def __init__(self, evidence: Evidence) -> None:
-        super().__init__()
-        self._evidence = evidence
-        evidence.utility = self
-
-    def apply(self, put: Sequence[Record], delete: Sequence[Record]) -> None:
-        super().apply(put, delete)
-        for record in put:
-            if isinstance(record, ResponseRecord):
-                self._evidence.recorded.append((record.der_id, record.mrid, record.status))
-
-
-class _DerStore(MemoryStore):
-    """A DER's store, which tells what is durable."""
-
-    def __init__(self, der: DerEvidence) -> None:
-        super().__init__()
-        self._der = der
-
-    def apply(self, put: Sequence[Record], delete: Sequence[Record]) -> None:
-        super().apply(put, delete)
-        self._der.keep(put)
-
-
-class _WatchedStore:
-    """A store as the follower sees it, which tells when it refuses."""
-
-    def __init__(self, inner: Store, node: Node, der: DerEvidence) -> None:
-        self._inner = inner
-        self._node = node
-        self._der = der
-
-    async def commit(self, put: Sequence[Record] = (), delete: Sequence[Record] = ()) -> None:
-        try:
-            await self._inner.commit(put, delete)
-        except LinkError:
-            self._der.refuse(self._node.clock.deadline(), put)
-            raise
-        self._der.accept(self._node.clock.deadline(), put)
-
-    async def forget_before(self, kind: type[Record], time: datetime, *, limit: int = 10_000) -> int:
-        return await self._inner.forget_before(kind, time, limit=limit)
-
-    def load(self, kind: type[R]) -> list[R]:
-        return self._inner.load(kind)
-
-    def load_since(self, kind: type[R], time: datetime, *, limit: int = 10_000) -> list[R]:
-        return self._inner.load_since(kind, time, limit=limit)
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-class _WatchedFollower(Follower):
-    """The follower, with somebody who notes what its machine takes in and asks for."""
-
-    def __init__(
-        self, *, node: Node, der: DerEvidence, server: MessageNorth | ByteNorth, me: Self, store: Store
-    ) -> None:
-        super().__init__(
-            me=me,
-            south=InverterLink(der.inverter, node),
-            servers={CHANNEL: server},
-            store=store,
-            clock=node.clock,
-            random=node.random,
-        )
-        self._node = node
-        self._der = der
-        self._server = server
-
-    def _take_facts(self, facts: DeviceFacts) -> None:
-        is_first = self._obey is None
-        super()._take_facts(facts)
-        if is_first and self._obey is not None:
-            kept = self._store.load(FollowedProgramsRecord)
-            self._der.begin(self._node.clock.deadline(), kept[0].clock_offset_s if kept else None)
-            self._obey = _WatchedMachine(self._obey, self._node, self._der, self._server)
-
-
-class _WatchedMachine(Obey):
-    """The machine of a follower, watched."""
-
-    def __init__(self, inner: Obey, node: Node, der: DerEvidence, server: MessageNorth | ByteNorth) -> None:
-        self._inner = inner
-        self._node = node
-        self._der = der
-        self._server = server
-
-    @property
-    def applied(self) -> Applied | None:
-        return self._inner.applied
-
-    @property
-    def decision(self) -> Applied:
-        return self._inner.decision
-
-    def events(self) -> Mapping[ChannelId, tuple[EventState, ...]]:
-        return self._inner.events()
-
-    def wake_at(self) -> datetime | None:
-        return self._inner.wake_at()
-
-    def handle(self, event: ObeyEvent, now: datetime) -> tuple[ObeyEffect, ...]:
-        effects = self._inner.handle(event, now)
-        if isinstance(event, Seen):
-            walk = event.walk
-            self._der.take(
-                Take(
-                    at_s=self._node.clock.deadline(),
-                    server_s=second(now + timedelta(seconds=walk.clock_offset_s)),
-                    offset_s=walk.clock_offset_s,
-                    programs=walk.programs,
-                    shown=self._server.walks.pop(0),
-                )
-            )
-        for effect in effects:
-            if isinstance(effect, Persist):
-                self._der.ask(effect)
-        return effects

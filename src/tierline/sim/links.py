@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tierline.ports import DeviceFacts
     from tierline.protocols.sep2.north import Sep2North
     from tierline.protocols.sep2.server import Sep2Server
-    from tierline.sim.evidence import DerEvidence, Evidence
+    from tierline.sim.evidence import DerEvidence, Evidence, Seeing
     from tierline.sim.nodes import Node
 
 UTILITY = "utility"
@@ -213,7 +213,7 @@ class MessageNorth:
         self._channel = channel
         self._offset_s = 0.0
         self._described = b""
-        self.walks: list[Shown] = []
+        self.walks: list[Seeing] = []
         """Walks that were brought and not yet taken in."""
 
     @property
@@ -293,7 +293,7 @@ class ByteNorth:
         self._evidence = evidence
         self._der = der
         self._server_s = server_s
-        self.walks: list[Shown] = []
+        self.walks: list[Seeing] = []
         """Walks that were brought and not yet taken in."""
 
     @property
