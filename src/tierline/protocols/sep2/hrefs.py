@@ -51,6 +51,16 @@ class Place(StrEnum):
     MIRROR_USAGE_POINT_LIST = "/mup"
     MIRROR_USAGE_POINT = "/mup/{mup}"
     MIRROR_METER_READING = "/mup/{mup}/mr/{number}"
+    USAGE_POINT_LIST = "/upt"
+    DEVICE_USAGE_POINT_LIST = "/edev/{der}/upt"
+    USAGE_POINT = "/upt/{mup}"
+    METER_READING_LIST = "/upt/{mup}/mr"
+    METER_READING = "/upt/{mup}/mr/{meter}"
+    READING_TYPE = "/upt/{mup}/mr/{meter}/rt"
+    READING = "/upt/{mup}/mr/{meter}/r"
+    READING_SET_LIST = "/upt/{mup}/mr/{meter}/rs"
+    READING_SET = "/upt/{mup}/mr/{meter}/rs/{set}"
+    READING_LIST = "/upt/{mup}/mr/{meter}/rs/{set}/r"
     RESPONSE_SET_LIST = "/rsps"
     RESPONSE_SET = "/rsps/{set}"
     RESPONSE_LIST = "/rsps/{set}/rsp"
@@ -84,6 +94,9 @@ class Href:
     control: str | None = None
     curve: str | None = None
     mup: str | None = None
+    """A mirror, and the usage point that is read from it."""
+    meter: str | None = None
+    """A series of one."""
     set: str | None = None
     response: str | None = None
     subscription: str | None = None

@@ -181,6 +181,8 @@ class EntryViews:
                 ),
                 response_set_list_link=ListLink(href=str(Href(place=Place.RESPONSE_SET_LIST)), all=1),
                 time_link=Link(href=str(Href(place=Place.TIME))),
+                # Without `all`: that would change untold whenever the device makes a mirror.
+                usage_point_list_link=ListLink(href=str(Href(place=Place.DEVICE_USAGE_POINT_LIST, der=der_id))),
             )
             return render_fragment(resource), render(resource)
 

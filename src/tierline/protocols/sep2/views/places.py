@@ -14,6 +14,7 @@ from tierline.protocols.sep2.views.keeping import Asked, Keeping
 from tierline.protocols.sep2.views.programs import ProgramViews
 from tierline.protocols.sep2.views.reports import ReportViews
 from tierline.protocols.sep2.views.sight import Sight
+from tierline.protocols.sep2.views.usage import UsageViews
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,7 @@ class Views:
         self._reports = ReportViews(serving, rates, self._keeping, self._sight, self._programs.controls)
         entries = EntryViews(serving, rates, self._keeping, self._sight, self._programs)
         reports = self._reports
+        usage = self._usage = UsageViews(serving, rates, self._sight, reports)
         self._at: dict[Place, Callable[[Asked], bytes | None]] = {
             Place.DEVICE_CAPABILITY: self._device_capability,
             Place.TIME: self._time,
@@ -60,6 +62,16 @@ class Views:
             Place.SUBSCRIPTION: entries.subscription,
             Place.MIRROR_USAGE_POINT_LIST: reports.mirror_list,
             Place.MIRROR_USAGE_POINT: reports.mirror,
+            Place.USAGE_POINT_LIST: usage.points,
+            Place.DEVICE_USAGE_POINT_LIST: usage.points_of_one,
+            Place.USAGE_POINT: usage.point,
+            Place.METER_READING_LIST: usage.meters,
+            Place.METER_READING: usage.meter,
+            Place.READING_TYPE: usage.reading_type,
+            Place.READING: usage.reading,
+            Place.READING_SET_LIST: usage.sets,
+            Place.READING_SET: usage.set,
+            Place.READING_LIST: usage.readings,
             Place.RESPONSE_SET_LIST: reports.response_set_list,
             Place.RESPONSE_SET: reports.response_set,
             Place.RESPONSE_LIST: reports.response_list,
@@ -85,7 +97,7 @@ class Views:
         return None if show is None else show(Asked(href, query, device, subject, now))
 
     def resource(self, path: str, limit: int, device: EndDeviceRecord, now: datetime) -> bytes | None:
-        """Render what a path names as a peer would read it, for a notice; a list is cut to `limit` items.
+        """Render what a path names as a peer would read it, for a notice; a list is cut to `limit` items, readings to the last.
 
         `device` is the peer's EndDevice; None when it is not let in now, or there is nothing for it there.
         """
@@ -93,7 +105,9 @@ class Views:
         current = self._serving.devices.get(device.der_id)
         if href is None or current is None or not current.enabled or current.der_id not in self._serving.lfdi_of:
             return None
-        return self.body(href, PageQuery(limit=min(limit, _LONGEST_PAGE)), current, now)
+        limit = min(limit, _LONGEST_PAGE)
+        query = PageQuery(start=self._usage.start_of_last(href, limit), limit=limit)
+        return self.body(href, query, current, now)
 
     def subject(self, href: Href, device: EndDeviceRecord) -> EndDeviceRecord | None:
         """Find the EndDevice that a path names, or the peer's own when it names none; None for one it does not stand for."""
@@ -111,17 +125,19 @@ class Views:
         peer = asked.peer
 
         def make() -> bytes:
+            mirrors = len(self._reports.mirrors(asked))
             return render(
                 devices.DeviceCapability(
                     href=str(Href(place=Place.DEVICE_CAPABILITY)),
                     poll_rate=self._rates.poll_s,
                     response_set_list_link=ListLink(href=str(Href(place=Place.RESPONSE_SET_LIST)), all=1),
                     time_link=Link(href=str(Href(place=Place.TIME))),
+                    usage_point_list_link=ListLink(href=str(Href(place=Place.USAGE_POINT_LIST)), all=mirrors),
                     end_device_list_link=ListLink(
                         href=str(Href(place=Place.END_DEVICE_LIST)), all=len(self._sight.ordered(peer))
                     ),
                     mirror_usage_point_list_link=ListLink(
-                        href=str(Href(place=Place.MIRROR_USAGE_POINT_LIST)), all=len(self._reports.mirrors(asked))
+                        href=str(Href(place=Place.MIRROR_USAGE_POINT_LIST)), all=mirrors
                     ),
                 )
             )
