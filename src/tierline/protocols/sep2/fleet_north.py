@@ -54,9 +54,6 @@ EVERYTHING_AFTER = timedelta(hours=1)
 _REFUSALS = 16
 """After so many refusals, and nothing accepted, no more EndDevices are offered in this round."""
 
-_GOES_ON = frozenset({NoticeStatus.CHANGED, NoticeStatus.REDEFINED})
-"""After these the subscription is what it was."""
-
 
 class Heard(Protocol):
     """What a notice says: `listener.Notice`."""
@@ -69,6 +66,11 @@ class Heard(Protocol):
     @property
     def status(self) -> int:
         """Why the notice was sent."""
+        ...
+
+    @property
+    def new_resource_uri(self) -> str:
+        """Where the resource has moved to; empty where that is not stated."""
         ...
 
 
@@ -134,12 +136,25 @@ class Sep2FleetNorth:
         elif notice.status != NoticeStatus.CHANGED:
             # Cancelled, moved, redefined: what hangs together how must be found out anew.
             self._is_all_stale = True
-        if notice.status not in _GOES_ON:
-            self._subscriptions.end(path)
+        if notice.status == NoticeStatus.MOVED:
+            self._follow(path, notice.new_resource_uri)
+        if notice.status != NoticeStatus.CHANGED:
+            self._subscriptions.end(path, without_reason=notice.status == NoticeStatus.CANCELLED)
         if len(self._heard) > FLEET_LONGEST:
             self._is_all_stale = True
             self._heard.clear()
             self._gone.clear()
+
+    def _follow(self, path: str, uri: str) -> None:
+        """Read where something has moved to as well; that is only ever read from the same server."""
+        try:
+            new = same_origin(uri, self._entry.server) if uri else ""
+        except PeerError as error:
+            log.warning("move_not_followed", channel=self._entry.channel, resource=path, why=str(error))
+            return
+        log.info("resource_moved", channel=self._entry.channel, resource=path, to=new or None)
+        if new:
+            self._heard.add(new)
 
     def has_news(self) -> bool:
         """Tell whether there is something to read before the next poll."""

@@ -44,9 +44,14 @@ class Notice:
     subscribed_resource: str
     """Its path, as it was named in the subscription."""
     status: int
-    """0 changed, 1 subscription cancelled, 2 moved, 3 redefined, 4 deleted (IEEE 2030.5-2018, Notification.status)."""
+    """0 changed; all others end the subscription: 1 for no stated reason, 2 moved, 3 redefined, 4 deleted.
+
+    Source: IEEE 2030.5-2018, Notification.status.
+    """
     body: bytes
     """The resource as a document, empty when the notice came without."""
+    new_resource_uri: str = ""
+    """Where it has moved to; empty where none is stated."""
 
 
 @dataclass(slots=True)
@@ -104,7 +109,11 @@ class NoticeListener:
             log.warning("notice_invalid", channel=post.channel, lfdi=request.peer.lfdi, why=str(error))
             return _INVALID
         notice = Notice(
-            channel=post.channel, subscribed_resource=found.subscribed_resource, status=found.status, body=body
+            channel=post.channel,
+            subscribed_resource=found.subscribed_resource,
+            status=found.status,
+            body=body,
+            new_resource_uri=found.new_resource_uri or "",
         )
         log.info("notice_heard", channel=post.channel, resource=notice.subscribed_resource, status=notice.status)
         for hear in post.hearers:

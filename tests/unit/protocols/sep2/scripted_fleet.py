@@ -69,6 +69,7 @@ class Clock:
 class Heard:
     subscribed_resource: str
     status: int = 0
+    new_resource_uri: str = ""
 
 
 class FleetServer:

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from tierline.model.errors import Forbidden, LinkError, PeerError
 from tierline.model.identity import sfdi_of
@@ -451,14 +452,54 @@ async def test_a_notice_of_the_roll_reads_who_is_new_and_forgets_who_left(fleet,
 
 
 @pytest.mark.parametrize("status", [1, 2, 3])
-async def test_a_notice_of_more_than_a_change_reads_everything(link, server, status):
+async def test_a_notice_of_more_than_a_change_reads_everything_and_subscribes_again(link, server, status):
     await link.settle()
     link.hear("/derp/1/derc", status)
     await link.north.walk()
     assert "/edev/0/fsa" in server.asked()
+    written = len(server.written)
     await link.north.subscribe()
-    renewed = [one.subscribed_resource for verb, _, one in server.written[-1:] if verb == "POST" and status != 3]
-    assert renewed == ([] if status == 3 else ["/derp/1/derc"])
+    assert [one.subscribed_resource for _, _, one in server.written[written:]] == ["/derp/1/derc"]
+
+
+async def test_a_server_that_ends_a_subscription_again_and_again_is_polled_for_it(link, server):
+    await link.settle()
+    for _ in range(2):
+        link.hear("/derp/1/derc", 1)
+        await link.north.walk()
+        written = len(server.written)
+        await link.north.subscribe()
+    assert len(server.written) == written
+    server.asked()
+    server.clock.move(seconds=link.north.poll_s)
+    await link.north.walk()
+    assert "/derp/1/derc" in server.asked()
+    server.clock.move(minutes=5)
+    await link.north.walk()
+    await link.north.subscribe()
+    assert server.written[-1][2].subscribed_resource == "/derp/1/derc"
+
+
+@pytest.mark.parametrize(
+    ("uri", "is_followed"),
+    [
+        ("/derp/7/derc", True),
+        ("https://192.0.2.1:8443/derp/7/derc", True),
+        ("https://192.0.2.66/derp", False),
+        ("", False),
+    ],
+)
+async def test_where_something_has_moved_to_is_followed_at_the_same_server_only(link, server, uri, is_followed):
+    await link.settle()
+    link.north.hear(link.fleet.Heard("/derp/1/derc", 2, uri))
+    with capture_logs() as logs:
+        link.north.hear(link.fleet.Heard("/derp/1/derc", 2, uri))
+    told = [(line["event"], line.get("to")) for line in logs]
+    assert told == [
+        ("move_not_followed", None) if "66" in uri else ("resource_moved", "/derp/7/derc" if is_followed else None)
+    ]
+    await link.north.walk()
+    assert "/edev/0/fsa" in server.asked()
 
 
 async def test_a_program_that_is_said_to_be_gone_is_looked_for_where_it_was_listed(fleet, link, server):

@@ -187,3 +187,12 @@ def test_the_uri_may_have_a_path(base, begins, heard):
 def test_a_uri_that_servers_cannot_use_is_refused_with_an_example(base):
     with pytest.raises(ConfigError, match=r"\[listener\] uri: .* for example https://192\.0\.2\.20:8443"):
         NoticeListener(base, "secret")
+
+
+def test_a_notice_says_where_something_has_moved_to():
+    heard = []
+    listener = NoticeListener(BASE, "secret")
+    uri = listener.register(UTILITY, SERVER, heard.append)
+    listener.handle(request(uri, notification(status=2, new_resource_uri="/derp/b/derc")), NOW)
+    listener.handle(request(uri, notification(status=2)), NOW)
+    assert [(notice.status, notice.new_resource_uri) for notice in heard] == [(2, "/derp/b/derc"), (2, "")]

@@ -167,6 +167,77 @@ async def test_what_is_known_to_be_over_is_made_again(server, told):
     assert told.trusted == {"/edev"}
 
 
+async def test_what_a_server_ends_without_a_reason_is_asked_for_at_once_and_then_less_and_less_often(server, told):
+    await told.keep("/edev")
+    waits = []
+    for _ in range(12):
+        told.subscriptions.end("/edev", without_reason=True)
+        waited = 0
+        while await told.keep("/edev") == 0:
+            server.clock.move(minutes=1)
+            waited += 1
+        assert told.trusted == {"/edev"}
+        waits.append(waited)
+    assert waits == [0, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 1440, 1440]
+
+
+async def test_a_subscription_that_lasted_a_day_is_made_again_at_once(server, told):
+    await told.keep("/edev")
+    for _ in range(3):
+        told.subscriptions.end("/edev", without_reason=True)
+        await told.keep("/edev")
+        server.clock.move(days=1)
+        await told.keep("/edev")
+    told.subscriptions.end("/edev", without_reason=True)
+    assert await told.keep("/edev") == 1
+
+
+async def test_one_end_is_counted_once_however_often_it_is_told(told):
+    await told.keep("/edev")
+    told.subscriptions.end("/edev", without_reason=True)
+    told.subscriptions.end("/edev", without_reason=True)
+    assert await told.keep("/edev") == 1
+
+
+async def test_what_is_over_for_a_reason_is_made_again_at_once_every_time(told):
+    for _ in range(4):
+        assert await told.keep("/edev") == 1
+        told.subscriptions.end("/edev")
+
+
+async def test_a_clock_that_was_set_back_ends_the_rest(server, told):
+    await told.keep("/edev")
+    for _ in range(2):
+        told.subscriptions.end("/edev", without_reason=True)
+        await told.keep("/edev")
+    assert told.trusted == set()
+    server.clock.move(days=-3)
+    assert await told.keep("/edev") == 1
+
+
+async def test_what_is_over_is_known_after_a_restart(told):
+    await told.keep("/edev", "/derp/1")
+    for _ in range(2):
+        told.subscriptions.end("/edev", without_reason=True)
+        await told.keep("/edev", "/derp/1")
+    told.start()
+    assert told.trusted == {"/derp/1"}
+    assert await told.keep("/edev", "/derp/1") == 1
+
+
+async def test_an_end_that_is_heard_before_the_answer_counts(server, told):
+    def ended(answer):
+        told.subscriptions.end("/edev", without_reason=True)
+        return answer
+
+    server.instead["POST", SUB] = ended
+    await told.keep("/edev")
+    assert told.trusted == set()
+    server.instead.clear()
+    assert await told.keep("/edev") == 1
+    assert told.trusted == {"/edev"}
+
+
 async def test_what_is_over_and_not_wanted_is_dropped(server, told):
     await told.keep("/edev")
     told.subscriptions.end("/edev")
