@@ -9,7 +9,7 @@ from decimal import Decimal
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from tierline.engine.following.obey import RecordChange
+from tierline.engine.following.obey import RecordChange, owner_channel
 from tierline.engine.governor import Cap
 from tierline.env import RealClock, RealFiles, RealNetwork, SeededRandom, SystemRandom
 from tierline.model.errors import ConfigError
@@ -352,7 +352,7 @@ def _follower(config: NodeConfig, identity: Identity | None, node: Node) -> Foll
         der_id=own,
         lfdi=lfdi,
         party=PartyId(config.node.party),
-        channels=tuple(channels.values()),
+        channels=(*channels.values(), owner_channel(PartyId(config.node.party))),
         mode=config.follow.mode,
         supersede_code=config.follow.supersede_code,
         owner_limits=config.follow.limits,
@@ -362,6 +362,7 @@ def _follower(config: NodeConfig, identity: Identity | None, node: Node) -> Foll
         ),
         measure_s=measure_s,
         phase_s=float(node.random.between(0, _DAY_S - 1)),
+        pen=0 if config.identity is None else config.identity.pen,
     )
     return Follower(me=me, south=device, servers=servers, store=node.store, clock=node.clock, random=node.random)
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from tierline.engine.following.obey import LIMITS, OWNER
 from tierline.model.control import Setpoints
 from tierline.model.errors import ConfigError
-from tierline.model.functions import FUNCTIONS, Merge
 from tierline.model.parties import ChannelMode
 from tierline.model.profiles import confirmable
 from tierline.model.validity import fault_of
@@ -471,6 +471,11 @@ def _check_channels(config: NodeConfig, refuse: Callable[[tuple[object, ...], st
     first: dict[str, NorthPart] = {}
     ranks: dict[int, str] = {}
     for number, north in enumerate(config.north):
+        if north.channel == OWNER and north.use == "obey":
+            raise refuse(
+                ("north", number, "channel"),
+                f"{north.channel!r} is the channel of what the owner says at the node itself; give it another name",
+            )
         known = first.setdefault(north.channel, north)
         if (known.party, known.authority, known.rank, known.use) != (
             north.party,
@@ -506,9 +511,8 @@ def _check_profile(config: NodeConfig, refuse: Callable[[tuple[object, ...], str
 
 def _check_follow(config: NodeConfig, refuse: Callable[[tuple[object, ...], str], ConfigError]) -> None:
     for name, value in config.follow.limits.items():
-        if name not in FUNCTIONS or FUNCTIONS[name].merge is not Merge.TIGHTEST:
-            limits = ", ".join(sorted(row.name for row in FUNCTIONS.values() if row.merge is Merge.TIGHTEST))
-            raise refuse(("follow", "owner_limits", name), f"{name!r} is no limit; use {limits}")
+        if name not in LIMITS:
+            raise refuse(("follow", "owner_limits", name), f"{name!r} is no limit; use {', '.join(sorted(LIMITS))}")
         if fault := fault_of(name, value):
             raise refuse(("follow", "owner_limits", name), fault)
     _check_profile(config, refuse)

@@ -20,6 +20,7 @@ import structlog
 
 from tierline.engine.arbitration import Ratings
 from tierline.engine.following.obey import (
+    OWNER,
     REFUSABLE,
     Apply,
     DerChanged,
@@ -38,6 +39,7 @@ from tierline.engine.lifecycle import State
 from tierline.model.control import Setpoints
 from tierline.model.errors import Conflict, Forbidden, LinkError, PeerError, Unsupported
 from tierline.model.points import POINTS
+from tierline.model.programs import ProgramsSeen
 from tierline.model.records import AppliedRecord, FollowedEventRecord, FollowedProgramsRecord, OutboxRecord
 from tierline.model.telemetry import Phase, Quality, Reading
 from tierline.node.behind import behind_of, coming_of
@@ -46,10 +48,11 @@ from tierline.node.supervise import supervise
 from tierline.node.waiting import within
 from tierline.operations.following.buffer import ReadingBuffer
 from tierline.operations.following.outbox import Outbox, as_response
+from tierline.operations.following.owner_limits import program_of
 from tierline.ports import Adjustable, Heeding, Yielding
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from tierline.engine.arbitration import Applied
@@ -57,6 +60,8 @@ if TYPE_CHECKING:
     from tierline.model.control import FunctionName
     from tierline.model.identity import ChannelId, DerId, Lfdi, Mrid, PartyId
     from tierline.model.parties import Authority, Channel, ChannelMode
+    from tierline.model.programs import Program
+    from tierline.model.records import Record
     from tierline.model.telemetry import Alarm
     from tierline.ports import Behind, Clock, DeviceFacts, Northbound, Random, Southbound, Store
 
@@ -107,6 +112,8 @@ class Self:
     """When the channel of record changes."""
     phase_s: float = 0.0
     """Where in its polling interval this follower walks, so that many do not come at once."""
+    pen: int = 0
+    """What goes into the names of what its owner says here."""
 
 
 class Follower:
@@ -152,8 +159,10 @@ class Follower:
         """Which machine an order is of: the outcome of one that was given up means nothing to the next."""
         self._obey: Obey | None = None
         self._facts: DeviceFacts | None = None
-        self._refusing: deque[tuple[Mrid, asyncio.Future[None]]] = deque()
-        """What the owner refused and waits for, in the order in which it was handed in."""
+        self._asked: deque[tuple[OptOut | Seen, asyncio.Future[None]]] = deque()
+        """What the owner asked for and waits for, in the order in which it was handed in."""
+        self._said: Program | None = None
+        """What the owner said last, whether it was handled yet or not; None: as it is durable."""
 
     @property
     def obey(self) -> Obey | None:
@@ -178,9 +187,23 @@ class Follower:
             raise LinkError("the device was not found yet, so nothing is obeyed that could be refused; come again")
         if why := self._obey.why_not_opt_out(mrid):
             raise Conflict(why)
+        await self._ask(OptOut(mrid=mrid))
+
+    async def say(self, change: Callable[[Program, DeviceFacts], Program]) -> None:
+        """Change the owner's own program (A10); returns when that is durable, and answered by the device.
+
+        Raises: what `change` raises; LinkError (come again).
+        """
+        if self._obey is None or self._facts is None:
+            raise LinkError("the device was not found yet, so nothing can be asked of it; come again")
+        said = self._said or program_of(self._obey.seen(OWNER), self._me.party, self._me.der_id, self._me.pen)
+        self._said = change(said, self._facts)
+        await self._ask(Seen(walk=ProgramsSeen(channel=OWNER, programs=(self._said,))))
+
+    async def _ask(self, event: OptOut | Seen) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._refusing.append((mrid, done))
-        self._hand_in(OptOut(mrid=mrid))
+        self._asked.append((event, done))
+        self._hand_in(event)
         await done
 
     async def run(self) -> None:
@@ -314,10 +337,10 @@ class Follower:
         """
         if self._obey is not None and self._facts is not None:
             self._life += 1
-            self._refuse_again()
+            self._ask_again()
             while not self._order.empty():
                 self._order.get_nowait()
-            self._events = deque(event for event in self._events if isinstance(event, Seen | DerChanged))
+            self._events = deque(event for event in self._events if _outlives(event))
             self._obey = self._restored(self._facts)
             self._hand_in(Tick())
         while True:
@@ -336,14 +359,18 @@ class Follower:
             for effect in effects:
                 await self._carry_out(effect)
             self._let_give_way(obey.decision.setpoints)
-            if isinstance(event, OptOut):
-                self._refused(obey)
+            if self._asked and self._asked[0][0] is event:
+                self._answer(obey)
 
-    def _refused(self, obey: Obey) -> None:
-        """Tell the owner what came of the refusal that was handled just now: what it led to is durable."""
-        mrid, done = self._refusing.popleft()
+    def _answer(self, obey: Obey) -> None:
+        """Tell the owner what came of what was handled just now: what it led to is durable."""
+        event, done = self._asked.popleft()
         if done.done():
             return
+        if isinstance(event, Seen):
+            done.set_result(None)
+            return
+        mrid = event.mrid
         known = [event for events in obey.events().values() for event in events if event.mrid == mrid]
         if any(event.state is State.OPTED_OUT for event in known):
             log.info("opted_out", mrid=mrid, lfdi=self._me.lfdi)
@@ -351,10 +378,11 @@ class Follower:
         else:
             done.set_exception(Conflict(f"event {mrid} ended meanwhile"))
 
-    def _refuse_again(self) -> None:
-        """Tell the owner that it is not known what came of his refusals."""
-        while self._refusing:
-            _, done = self._refusing.popleft()
+    def _ask_again(self) -> None:
+        """Tell the owner that it is not known what came of what he asked for."""
+        self._said = None
+        while self._asked:
+            _, done = self._asked.popleft()
             if not done.done():
                 done.set_exception(LinkError("a fault of this program came in between; ask again what holds"))
 
@@ -377,17 +405,18 @@ class Follower:
     async def _persist(self, effect: Persist) -> None:
         """Write it down, however long the store takes to be able to: nothing goes on before."""
         pause_s = 1.0
+        put = [self._kept_here(record) for record in effect.put]
         while True:
             try:
-                await self._store.commit(effect.put, effect.delete)
+                await self._store.commit(put, effect.delete)
             except LinkError as error:
                 log.warning("store_refused", why=str(error), again_in_s=pause_s)
                 await self._clock.sleep(pause_s)
                 pause_s = min(2 * pause_s, 60.0)
             else:
                 break
-        self._outbox.add(record for record in effect.put if isinstance(record, OutboxRecord))
-        for record in effect.put:
+        self._outbox.add(record for record in put if isinstance(record, OutboxRecord) and record.posted_at is None)
+        for record in put:
             if isinstance(record, AppliedRecord):
                 log.info(
                     "explained",
@@ -396,9 +425,21 @@ class Follower:
                     entries=json.loads(record.explanation)["explanation"],
                 )
         for response in effect.responses:
-            log.info("response_due", mrid=response.mrid, status=response.status, lfdi=self._me.lfdi)
+            log.info(
+                "response_due",
+                mrid=response.mrid,
+                status=response.status,
+                lfdi=self._me.lfdi,
+                channel=response.channel,
+            )
         for to_post in self._to_post.values():
             to_post.set()
+
+    def _kept_here(self, record: Record) -> Record:
+        """Note of a Response to the owner that it has arrived: this node is the server of that channel (A10)."""
+        if isinstance(record, OutboxRecord) and record.channel == OWNER:
+            return replace(record, posted_at=self._clock.now())
+        return record
 
     async def _writing(self) -> None:
         """Write to the device what the machine orders, and tell it what came of it."""
@@ -477,6 +518,11 @@ def _bound(work: _Work, channel: ChannelId) -> _Bound:
         await work(channel)
 
     return run
+
+
+def _outlives(event: ObeyEvent) -> bool:
+    """Tell whether an event means something to the next machine; what the owner said he was told to say again."""
+    return isinstance(event, DerChanged) or (isinstance(event, Seen) and event.walk.channel != OWNER)
 
 
 def _ratings(facts: DeviceFacts) -> Ratings:

@@ -1,4 +1,4 @@
-"""What the owner of a site may ask and order at the gateway itself, over a socket in its state folder (docs/decisions/0015).
+"""What the owner of a site may ask and order at the gateway itself, over a socket in its state folder (docs/decisions/0015, 0016).
 
 A question is one line of JSON, `{"do": "explain"}` or `{"do": "opt_out", "mrid": …}`; so is the answer: what was found, or
 `{"error": …, "says": …}` with the name and the words of what went wrong.
@@ -10,21 +10,33 @@ import json
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING
 
-from tierline.env import serve_local
+import structlog
+
+from tierline.engine.following.obey import OWNER
+from tierline.engine.lifecycle import State
+from tierline.env import SystemRandom, serve_local
 from tierline.model.errors import ConfigError, Conflict, LinkError, PeerError, TierlineError
+from tierline.model.identity import mrid
 from tierline.model.records import AppliedRecord
+from tierline.node.owner_said import limit_told, order_of
 from tierline.node.supervise import supervise
+from tierline.operations.following.owner_limits import check_limit, with_limit, without_limit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from tierline.engine.following.obey import Obey
     from tierline.engine.lifecycle import EventState
     from tierline.model.identity import ChannelId, Mrid
+    from tierline.model.programs import Program
     from tierline.node.compose import Node
     from tierline.node.config import NodeConfig
     from tierline.node.follower import Follower
-    from tierline.ports import Clock, Store
+    from tierline.operations.following.owner_limits import LimitOrder
+    from tierline.ports import Clock, DeviceFacts, Random, Store
+
+log = structlog.get_logger(__name__)
 
 SUFFIX = ".owner"
 """What the name of a socket ends with; before it stands the name of the node."""
@@ -38,7 +50,9 @@ def socket_of(config: NodeConfig) -> Path:
 async def serve_owner(node: Node, follower: Follower) -> None:
     """Listen to the owner until cancelled; that nobody can be heard there keeps the node from nothing."""
     path = socket_of(node.config)
-    desk = Desk(follower, node.store, node.clock)
+    # A node of a seeded run draws the same again after a restart, and a limit must never get the name of another.
+    pen = 0 if node.config.identity is None else node.config.identity.pen
+    desk = Desk(follower, node.store, node.clock, SystemRandom(), pen)
 
     async def listen() -> None:
         try:
@@ -53,10 +67,12 @@ async def serve_owner(node: Node, follower: Follower) -> None:
 class Desk:
     """Answers the owner."""
 
-    def __init__(self, follower: Follower, store: Store, clock: Clock) -> None:
+    def __init__(self, follower: Follower, store: Store, clock: Clock, names: Random, pen: int) -> None:
         self._follower = follower
         self._store = store
         self._clock = clock
+        self._names = names
+        self._pen = pen
 
     async def answer(self, line: bytes) -> bytes:
         """Carry out one line; never fails."""
@@ -74,10 +90,54 @@ class Desk:
             case {"do": "explain"}:
                 return self._explain(obey)
             case {"do": "opt_out", "mrid": str(name)}:
-                mrid = _find(obey, name)
-                await self._follower.opt_out(mrid)
-                return {"mrid": mrid, "state": "opted_out"}
-        raise PeerError(f"{question} is no question; ask to explain, or to opt_out of an mrid")
+                found = _find((event for events in obey.events().values() for event in events), name)
+                await self._follower.opt_out(found)
+                return {"mrid": found, "state": "opted_out"}
+            case {"do": "limit"}:
+                return await self._limit(order_of(question, self._clock.now()))
+            case {"do": "cancel", "mrid": str(name)}:
+                return await self._cancel(obey, name)
+            case {"do": "limits"}:
+                known = sorted(obey.events()[OWNER], key=lambda event: (event.starts_at, event.mrid))
+                return {"limits": [limit_told(event) for event in known]}
+        raise PeerError(
+            f"{question} is no question; ask to explain, to opt_out of an mrid, for a limit, to cancel an mrid, or for the limits"
+        )
+
+    async def _limit(self, order: LimitOrder) -> dict[str, object]:
+        """Let the device be limited for a time; the answer comes when that is durable."""
+        name = mrid(self._names.bits(96), self._pen)
+
+        def change(program: Program, facts: DeviceFacts) -> Program:
+            now = self._clock.now()
+            check_limit(order, now, facts.functions)
+            return with_limit(program, order, name, now)
+
+        await self._follower.say(change)
+        event = self._event(name)
+        if event.state is State.REJECTED:
+            raise Conflict(
+                f"the limit was refused with {', '.join(map(str, map(int, event.answered)))}: its time has passed"
+            )
+        log.info("limit_said", mrid=name, starts_at=str(event.starts_at), ends_at=str(event.ends_at))
+        return limit_told(event)
+
+    async def _cancel(self, obey: Obey, begin: str) -> dict[str, object]:
+        name = _find(obey.events()[OWNER], begin)
+        await self._follower.say(lambda program, _: without_limit(program, name, self._clock.now()))
+        log.info("limit_cancelled", mrid=name)
+        return limit_told(self._event(name))
+
+    def _event(self, name: Mrid) -> EventState:
+        """Find an event of the owner that was just handled.
+
+        Raises: LinkError when a fault of this program came in between.
+        """
+        obey = self._follower.obey
+        known = [] if obey is None else [event for event in obey.events()[OWNER] if event.mrid == name]
+        if not known:
+            raise LinkError(f"limit {name} is not known any more; ask again what holds")
+        return known[0]
 
     def _explain(self, obey: Obey) -> dict[str, object]:
         """Tell what the device was last read to hold and why, and which events are not over."""
@@ -109,12 +169,12 @@ def _question(line: bytes) -> dict[str, object]:
     return found
 
 
-def _find(obey: Obey, name: str) -> Mrid:
+def _find(events: Iterable[EventState], name: str) -> Mrid:
     """Find an event by its mRID or the beginning of it; those that are not over go first.
 
     Raises: Conflict when there is none, or more than one.
     """
-    begin = [event for events in obey.events().values() for event in events if event.mrid.startswith(name.upper())]
+    begin = [event for event in events if event.mrid.startswith(name.upper())]
     found = {event.mrid for event in begin if event.is_live} or {event.mrid for event in begin}
     if len(found) != 1:
         which = f"{len(found)} events begin" if found else "no event begins"

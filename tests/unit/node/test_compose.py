@@ -180,7 +180,7 @@ def test_an_lfdi_that_is_none_is_named(configured, databases):
 def test_the_authority_of_a_channel_is_that_of_the_configuration(configured, databases, authority):
     text = GATEWAY.replace("[[south]]", f'authority = "{authority}"\nrank = 3\n[[south]]')
     node = compose(configured("gw", text), databases)
-    (channel,) = node.follower._me.channels
+    (channel, _) = node.follower._me.channels
     assert (channel.id, channel.authority, channel.rank) == (
         ChannelId("utility"),
         Authority[authority.upper()],
@@ -342,7 +342,7 @@ async def test_several_servers_of_one_party_are_one_channel(configured, database
         ]
     )
     follower = compose(config, databases).follower
-    assert [channel.id for channel in follower._me.channels] == ["utility", "aggregator"]
+    assert [channel.id for channel in follower._me.channels] == ["utility", "aggregator", "owner"]
     shared, alone = follower._servers["utility"], follower._servers["aggregator"]
     assert isinstance(shared, SharedChannel)
     assert list(shared._servers) == ["127.0.0.1:1", "127.0.0.1:2"]

@@ -264,6 +264,10 @@ def test_a_profile_without_a_device_is_refused():
     ("text", "says"),
     [
         (
+            AGGREGATOR.replace('channel = "aggregator"', 'channel = "owner"'),
+            "channel: 'owner' is the channel of what the owner says at the node itself; give it another name",
+        ),
+        (
             "[follow]\nowner_limits = { target_w = 5 }",
             "follow.owner_limits.target_w: 'target_w' is no limit; use exp_lim_w, gen_lim_w, ",
         ),

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tierline.engine.following import document
-from tierline.engine.following.obey import OptOut
+from tierline.engine.following.obey import OptOut, owner_channel
 from tierline.engine.lifecycle import State
 from tierline.env import SeededRandom
 from tierline.model.control import Control, EventStatus, Interval, Setpoints
@@ -669,3 +669,114 @@ def test_a_rating_that_changes_while_running_is_obeyed_with_and_told_to_the_serv
     held = [values["target_w"] for _, values in scene.steps("apply") if "target_w" in values]
     assert held == [5000, 3000]
     assert [dict(known.settings) for known in described] == [{}, {"set_max_w": Decimal(6000)}]
+
+
+def owner_alone(scene):
+    """Nobody above: the owner's is the only channel."""
+    scene.follower = Follower(
+        me=replace(scene.follower._me, channels=(owner_channel(PartyId("owner")),)),
+        south=scene.south,
+        servers={},
+        store=scene.store,
+        clock=scene.clock,
+        random=scene.random,
+    )
+
+
+def saying(scene, at_s, *controls):
+    """Let the owner say something at a virtual second; gives what came of it, once it has."""
+    found = []
+
+    async def say():
+        await asyncio.sleep(at_s - scene.loop.time())
+        try:
+            await scene.follower.say(lambda old, _: replace(old, controls=(*old.controls, *controls)))
+        except (Conflict, LinkError) as error:
+            found.append(error)
+        else:
+            found.append([int(record.status) for record in scene.store.load(OutboxRecord)])
+
+    found.append(scene.loop.create_task(say()))
+    return found
+
+
+def kept(scene):
+    """What was answered to the owner, with the time at which it had arrived."""
+    records = sorted(scene.store.load(OutboxRecord), key=lambda record: record.created_at)
+    return [(int(record.status), (record.posted_at - START).total_seconds()) for record in records]
+
+
+def test_with_nobody_above_what_the_owner_says_is_carried_out_and_answered_where_it_is_kept(scene):
+    owner_alone(scene)
+    found = saying(scene, 50, event())
+    scene.run(until_s=400)
+    assert found[1] == [1], "durable and answered when the owner is told so"
+    assert [what for what in scene.world.log if what[0] == "apply"] == [
+        ("apply", {}),
+        ("apply", dict(LIMIT)),
+        ("apply", {}),
+    ]
+    assert kept(scene) == [(1, 50), (2, 101), (3, 300)]
+    assert scene.follower.walked
+    assert scene.follower.waiting_responses() == 0
+    assert scene.store.load(BufferedReadingRecord) == []
+
+
+@pytest.mark.parametrize("until_s", [51, 99, 100.5, 101, 200, 300, 300.5])
+def test_a_restart_with_nobody_above_starts_nothing_twice_and_releases_at_the_end(scene, until_s):
+    owner_alone(scene)
+    saying(scene, 50, event())
+    scene.run(until_s=until_s)
+    owner_alone(scene)
+    scene.run(until_s=600)
+    assert [status for status, _ in kept(scene)] == [1, 2, 3]
+    assert scene.south.held == FREE
+
+
+def test_two_things_said_at_the_same_time_are_both_heard(scene):
+    owner_alone(scene)
+    saying(scene, 50, event("A", start_s=100, duration_s=50))
+    saying(scene, 50, event("B", start_s=200, duration_s=50))
+    scene.run(until_s=400)
+    assert sorted((record.mrid, int(record.status)) for record in scene.store.load(OutboxRecord)) == [
+        (mrid, status) for mrid in "AB" for status in (1, 2, 3)
+    ]
+
+
+def test_nothing_can_be_said_before_the_device_is_known(scene):
+    owner_alone(scene)
+    scene.world.fail("discover", *[LinkError("away")] * 100)
+    found = saying(scene, 100, event())
+    scene.run(until_s=200)
+    assert isinstance(found[1], LinkError)
+
+
+def test_a_fault_of_ours_while_the_owner_speaks_is_told_and_what_he_said_is_not_heard_later(scene):
+    owner_alone(scene)
+    scene.world.fail("persist", ValueError("our bug"))
+    first, second = saying(scene, 50, event("A")), saying(scene, 50, event("B"))
+    scene.run(until_s=400)
+    assert [type(found[1]) for found in (first, second)] == [LinkError, LinkError]
+    assert scene.store.load(OutboxRecord) == []
+    third = saying(scene, 450, event("C", start_s=500))
+    scene.run(until_s=800)
+    assert third[1] == [1]
+    assert {record.mrid for record in scene.store.load(OutboxRecord)} == {"C"}
+
+
+def test_an_owner_who_does_not_wait_is_heard_all_the_same(scene):
+    owner_alone(scene)
+
+    async def impatient():
+        await asyncio.sleep(50)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                await scene.follower.say(lambda old, _: replace(old, controls=(event(),)))
+
+    task = scene.loop.create_task(impatient())
+    saying(scene, 50, event("B", start_s=310))
+    scene.run(until_s=600)
+    assert task.done()
+    assert [status for status, _ in kept(scene)] == [1, 1, 2, 3, 2, 3], (
+        "and what is said at once after it spoils nothing"
+    )

@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from tierline.engine.arbitration import Ratings
-from tierline.engine.following.obey import Obey, ObeyRules, Persist, Persisted, Seen, WriteDone
-from tierline.env import ask_local
+from tierline.engine.following.obey import OWNER, Obey, ObeyRules, Persist, Persisted, Seen, WriteDone, owner_channel
+from tierline.env import SeededRandom, ask_local
 from tierline.model.control import Control, EventStatus, FixedVar, Interval, Reference, Setpoints
 from tierline.model.errors import Conflict
 from tierline.model.functions import FUNCTIONS
@@ -20,6 +20,7 @@ from tierline.model.parties import Authority, Channel, ChannelMode
 from tierline.model.programs import Program, ProgramsSeen
 from tierline.node.config import parse_config
 from tierline.node.owner import Desk, serve_owner, socket_of
+from tierline.operations.following.owner_limits import program_of
 from tierline.sim.loop import START, VirtualClock, VirtualLoop
 from tierline.storage.memory import MemoryStore
 
@@ -44,13 +45,15 @@ class Follower:
         self.obey = None
         self.refused = []
         self.trouble = None
+        self.late_s = 0
+        """Seconds that pass between the checking of a limit and its being heard."""
 
     def begin(self):
         rules = ObeyRules(
             der_id=DerId("d"),
             lfdi=Lfdi("AB" * 20),
             party=PartyId("owner"),
-            channels=(UTILITY, AGGREGATOR),
+            channels=(UTILITY, AGGREGATOR, owner_channel(PartyId("owner"))),
             mode=ChannelMode.DUAL,
             supported=frozenset(FUNCTIONS),
             ratings=Ratings(set_max_w=Decimal(10_000)),
@@ -61,18 +64,24 @@ class Follower:
         program = Program(mrid=Mrid("F"), primacy=1, controls=events)
         self.feed(Seen(walk=ProgramsSeen(channel=channel.id, programs=(program,))))
 
-    def feed(self, happened):
-        for effect in self.obey.handle(happened, START):
+    def feed(self, happened, later_s=0):
+        for effect in self.obey.handle(happened, START + timedelta(seconds=later_s)):
             if isinstance(effect, Persist):
                 self.store.apply(effect.put, effect.delete)
-                self.feed(Persisted(sequence=effect.sequence))
+                self.feed(Persisted(sequence=effect.sequence), later_s)
             else:
-                self.feed(WriteDone(sequence=effect.sequence, read_back=effect.setpoints))
+                self.feed(WriteDone(sequence=effect.sequence, read_back=effect.setpoints), later_s)
 
     async def opt_out(self, mrid):
         if self.trouble is not None:
             raise self.trouble
         self.refused.append(mrid)
+
+    async def say(self, change):
+        facts = type("Facts", (), {"functions": frozenset({"max_lim_w_pct", "gen_lim_w"})})()
+        program = change(program_of(self.obey.seen(OWNER), PartyId("owner"), DerId("d"), 9), facts)
+        if self.trouble is None:
+            self.feed(Seen(walk=ProgramsSeen(channel=OWNER, programs=(program,))), later_s=self.late_s)
 
     def waiting_responses(self):
         return 3
@@ -86,7 +95,7 @@ def follower():
 @pytest.fixture
 def ask(follower):
     loop = VirtualLoop()
-    desk = Desk(follower, follower.store, VirtualClock(loop))
+    desk = Desk(follower, follower.store, VirtualClock(loop), SeededRandom(1), 9)
 
     def ask(question):
         line = question if isinstance(question, bytes) else json.dumps(question).encode()
@@ -165,6 +174,64 @@ def test_why_it_cannot_be_refused_is_told(follower, ask):
     follower.see(UTILITY, event("AB01", 50))
     follower.trouble = Conflict("the utility may not be refused")
     assert ask({"do": "opt_out", "mrid": "AB01"}) == {"error": "Conflict", "says": "the utility may not be refused"}
+
+
+LIMIT = {"do": "limit", "setpoints": {"max_lim_w_pct": 40}, "start_in_s": 60, "duration_s": 600}
+
+
+def test_the_owner_limits_his_device_for_a_time(follower, ask):
+    follower.begin()
+    first, second = ask(LIMIT), ask(LIMIT | {"setpoints": {"gen_lim_w": "700.5"}, "start_in_s": 0})
+    assert first["mrid"].endswith("00000009")
+    assert (first["state"], first["answers"], first["setpoints"]) == ("received", [1], {"max_lim_w_pct": "40"})
+    assert first["starts_at"] == str(START + timedelta(seconds=60))
+    assert first["ends_at"] == str(START + timedelta(seconds=660))
+    assert (second["state"], second["answers"]) == ("started", [1, 2])
+    assert [one["mrid"] for one in ask({"do": "limits"})["limits"]] == [second["mrid"], first["mrid"]]
+    (told,) = [one for one in ask({"do": "explain"})["events"] if one["mrid"] == second["mrid"]]
+    assert (told["channel"], told["may_opt_out"]) == ("owner", True)
+
+
+def test_the_owner_cancels_his_limit_and_nobody_elses(follower, ask):
+    follower.begin()
+    follower.see(UTILITY, event("AB01", 50))
+    name = ask(LIMIT)["mrid"]
+    assert ask({"do": "cancel", "mrid": name[:12].lower()})["state"] == "cancelled"
+    assert ask({"do": "limits"})["limits"][0]["answers"] == [1, 6]
+    assert "is cancelled already" in ask({"do": "cancel", "mrid": name})["says"]
+    assert ask({"do": "cancel", "mrid": "AB01"}) == {
+        "error": "Conflict", "says": "no event begins with 'AB01'; give more of its mRID",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"setpoints": {"max_lim_w_pct": 150}}, "ConfigError", "the most is 100"),
+        ({"setpoints": {"connect": 1}}, "ConfigError", "'connect' is no limit; use gen_lim_w, max_lim_w_pct"),
+        ({"setpoints": {"imp_lim_w": 1}}, "Unsupported", "does not carry out imp_lim_w"),
+        ({"start_in_s": -900}, "ConfigError", "which is over"),
+        ({"duration_s": "10"}, "ConfigError", "no whole number of seconds"),
+    ],
+)
+def test_a_limit_that_cannot_be_is_refused_and_nothing_is_kept(follower, ask, change, error, says):
+    follower.begin()
+    found = ask(LIMIT | change)
+    assert found["error"] == error
+    assert says in found["says"]
+    assert ask({"do": "limits"}) == {"limits": []}
+
+
+def test_a_limit_whose_time_passed_before_it_was_heard_is_no_limit(follower, ask):
+    follower.begin()
+    follower.late_s = 700
+    assert ask(LIMIT) == {"error": "Conflict", "says": "the limit was refused with 254: its time has passed"}
+
+
+def test_a_limit_that_was_forgotten_in_a_fault_is_asked_for_again(follower, ask):
+    follower.begin()
+    follower.trouble = "a new machine"
+    assert ask(LIMIT)["error"] == "LinkError"
 
 
 @pytest.mark.parametrize("line", [b"", b"[", b"[1]", b"\xff", {"do": "dance"}, {"do": "opt_out", "mrid": 5}])

@@ -29,7 +29,10 @@ from tierline.model.programs import ProgramsSeen, Response
 from tierline.model.records import AppliedRecord, FollowedEventRecord, FollowedProgramsRecord, OutboxRecord, Record
 
 OWNER = ChannelId("owner")
-"""The name under which the owner's standing limits appear in explanations."""
+"""The channel of what the owner says at the node itself (A10); his standing limits appear under the same name."""
+
+LIMITS = frozenset(row.name for row in FUNCTIONS.values() if row.merge is Merge.TIGHTEST)
+"""What the owner may say at the node itself: limits, of which none relaxes another."""
 
 REFUSABLE = frozenset({Authority.AGGREGATOR, Authority.OWNER})
 """Whose events an owner may refuse unless the configuration says otherwise (E23)."""
@@ -154,7 +157,7 @@ class ObeyRules:
 
     def __post_init__(self) -> None:
         for name in self.owner_limits:
-            if name not in FUNCTIONS or FUNCTIONS[name].merge is not Merge.TIGHTEST:
+            if name not in LIMITS:
                 raise ConfigError(f"owner_limits: {name!r} is no limit; use max_lim_w_pct, gen_lim_w or another limit")
         if len({channel.rank for channel in self.channels}) < len(self.channels):
             raise ConfigError(
@@ -167,8 +170,8 @@ class ObeyRules:
         for change in self.record:
             if self.mode is ChannelMode.DUAL:
                 raise ConfigError("record: with two channels in force none is of record; use mode single, or remove it")
-            if change.channel not in known:
-                raise ConfigError(f"record: {change.channel!r} is no channel; use one of {sorted(known)}")
+            if change.channel not in known - {OWNER}:
+                raise ConfigError(f"record: {change.channel!r} is no channel; use one of {sorted(known - {OWNER})}")
         if len({change.since for change in self.record}) < len(self.record):
             raise ConfigError("record: two changes at the same time; give each its own")
 
@@ -181,7 +184,12 @@ class Obey:
         dual = rules.mode is ChannelMode.DUAL
         self._rules = rules
         self._links = {
-            channel.id: Link(channel, Schedule(_schedule_rules(rules, dual or channel.rank == of_record), draw))
+            channel.id: Link(
+                channel,
+                Schedule(
+                    _schedule_rules(rules, channel.id, dual or channel.rank == of_record or channel.id == OWNER), draw
+                ),
+            )
             for channel in rules.channels
         }
         self._changes = deque(sorted(rules.record, key=lambda change: change.since))
@@ -233,8 +241,12 @@ class Obey:
         return self._decision
 
     def coming(self, now: datetime) -> tuple[tuple[ChannelId, EventState], ...]:
-        """Give the events that will start at their time by all that is known now; none where several channels are obeyed."""
-        obeyed = [(name, link) for name, link in self._links.items() if link.schedule.rules.of_record]
+        """Give the events that will start at their time by all that is known now; none where several channels speak."""
+        obeyed = [
+            (name, link)
+            for name, link in self._links.items()
+            if link.schedule.rules.of_record and (name != OWNER or link.schedule.has_live)
+        ]
         if len(obeyed) != 1:
             return ()
         return tuple((name, event) for name, link in obeyed for event in link.schedule.coming(link.time(now)))
@@ -242,6 +254,13 @@ class Obey:
     def events(self) -> Mapping[ChannelId, tuple[EventState, ...]]:
         """Give the events that are remembered, by channel."""
         return {name: tuple(link.schedule.events.values()) for name, link in self._links.items()}
+
+    def seen(self, channel: ChannelId) -> ProgramsSeen | None:
+        """Give the last walk of a channel, None before the first.
+
+        Raises: KeyError for a channel that is not obeyed.
+        """
+        return self._links[channel].walk
 
     def why_not_opt_out(self, mrid: Mrid) -> str:
         """Say in words why an event cannot be refused; empty when it can (E23)."""
@@ -293,12 +312,14 @@ class Obey:
         return min((time for time in (self._boundary, retry_at, change_at) if time is not None), default=None)
 
     def _change(self, event: DerChanged) -> None:
-        supported, carries_ramp_time = event.supported, event.carries_ramp_time
         self._rules = replace(
-            self._rules, supported=supported, carries_ramp_time=carries_ramp_time, ratings=event.ratings
+            self._rules,
+            supported=event.supported,
+            carries_ramp_time=event.carries_ramp_time,
+            ratings=event.ratings,
         )
-        for link in self._links.values():
-            link.schedule.rules = replace(link.schedule.rules, supported=supported, carries_ramp_time=carries_ramp_time)
+        for name, link in self._links.items():
+            link.schedule.rules = _schedule_rules(self._rules, name, link.schedule.rules.of_record)
         self._writer.forget()
         self._is_stale = True
 
@@ -315,7 +336,7 @@ class Obey:
         while self._changes and self._changes[0].since <= now:
             change = self._changes.popleft()
             for name, link in self._links.items():
-                link.schedule.rules = replace(link.schedule.rules, of_record=name == change.channel)
+                link.schedule.rules = replace(link.schedule.rules, of_record=name in {change.channel, OWNER})
                 self._hand_over(link, change.since)
         if self._is_restored:
             self._is_restored = False
@@ -456,8 +477,8 @@ class Obey:
         return effect
 
     def _apply(self, now: datetime) -> tuple[Apply, ...]:
-        # Before any channel was heard nothing is known: the DER keeps what it has.
-        is_known = not self._links or any(link.walk is not None for link in self._links.values())
+        # Before any channel was heard nothing is known: the DER keeps what it has. Where there is nobody but the owner all is known.
+        is_known = self._links.keys() <= {OWNER} or any(link.walk is not None for link in self._links.values())
         if not is_known or not self._writer.wants(self._decision, now):
             return ()
         self._sequence += 1
@@ -472,9 +493,14 @@ class Obey:
         )
 
 
-def _schedule_rules(rules: ObeyRules, of_record: bool) -> ScheduleRules:  # noqa: FBT001  # private
+def owner_channel(party: PartyId) -> Channel:
+    """Give the channel of what the owner says at the node itself (A10)."""
+    return Channel(id=OWNER, party=party, authority=Authority.OWNER, rank=_OWNER_RANK)
+
+
+def _schedule_rules(rules: ObeyRules, channel: ChannelId, of_record: bool) -> ScheduleRules:  # noqa: FBT001  # private
     return ScheduleRules(
-        supported=rules.supported,
+        supported=rules.supported & LIMITS if channel == OWNER else rules.supported,
         carries_ramp_time=rules.carries_ramp_time,
         of_record=of_record,
         always_7=rules.supersede_code == "7",

@@ -119,6 +119,11 @@ class Schedule:
             and all(other is event or not _meet(event, other) for other in known)
         ]
 
+    @property
+    def has_live(self) -> bool:
+        """Whether any event is not over."""
+        return any(event.is_live for event in self.events.values())
+
     def in_effect(self, now: datetime) -> dict[FunctionName, EventState]:
         """Say which event holds each mode at this moment."""
         found: dict[FunctionName, EventState] = {}
