@@ -26,6 +26,10 @@ def status(session: Session) -> None:
         )
         typer.echo(f"  active    {', '.join(found['active_controls']) or 'no control'}")
         typer.echo(f"  ready     {'yes' if found['ready'] else found['unready']}")
+        for channel, ahead_s in found["clocks"].items():
+            which = "ahead" if ahead_s > 0 else "behind"
+            typer.echo(f"  clock of  {channel}: its server is {abs(ahead_s):.1f} s {which}")
+        typer.echo(f"  healthy   {'yes' if found['healthy'] else found['unhealthy'] or 'no, as it is not ready'}")
         typer.echo(f"  you are   {found['you']}, {found['role']}")
 
     session.show(found, words)

@@ -24,6 +24,9 @@ class Status(TypedDict):
     active_controls: list[str]
     ready: bool
     unready: dict[str, str]
+    healthy: bool
+    unhealthy: dict[str, str]
+    clocks: dict[str, float]
     you: str
     role: str
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from tierline.model.identity import DerId
     from tierline.model.records import ControlRecord
+    from tierline.node.relay_clocks import RelayClocks
     from tierline.operations.serving.state import Serving
 
 
@@ -46,6 +47,8 @@ class Health:
     """How many Responses wait to be posted north; None for a node that follows nobody."""
     unwalked: Callable[[], Sequence[str]] | None = None
     """The channels it relays from which nothing was read since the start; None for a node that relays nothing."""
+    clocks: RelayClocks | None = None
+    """How its clock agrees with those of the servers it relays; None for a node that relays nothing."""
 
     @property
     def unready(self) -> dict[str, str]:
@@ -59,6 +62,25 @@ class Health:
     def is_ready(self) -> bool:
         """Whether the node does its work."""
         return not self.unready
+
+    @property
+    def unhealthy(self) -> dict[str, str]:
+        """Say what is wrong though the node does its work, by its name; empty when all is well."""
+        differing = self.differing_clocks
+        far_off = () if self.clocks is None else self.clocks.far_off()
+        return {
+            f"clock of {channel}": f"{_difference(differing[channel])}; set this node's clock" for channel in far_off
+        }
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether nothing is known to be wrong."""
+        return not self.unready and not self.unhealthy
+
+    @property
+    def differing_clocks(self) -> dict[str, float]:
+        """Give the relayed channels whose server's clock differs. Units: s, the server's minus ours."""
+        return {} if self.clocks is None else {str(name): ahead for name, ahead in self.clocks.differing().items()}
 
     def ders(self) -> list[DerId]:
         """Give the DERs that are registered; not those who only stand for others, nor who was taken out."""
@@ -88,6 +110,10 @@ class Health:
         ]
 
 
+def _difference(ahead_s: float) -> str:
+    return f"its server is {abs(ahead_s):.1f} s {'ahead' if ahead_s > 0 else 'behind'}"
+
+
 def metrics_of(health: Health) -> bytes:
     """Write the numbers of a node in the text format of Prometheus."""
     registry = CollectorRegistry()
@@ -104,6 +130,9 @@ class _Numbers(Collector):
     def collect(self) -> Iterable[Metric]:
         health, serving = self._health, self._health.serving
         yield _gauge("tierline_ready", "Whether the node does its work.", float(health.is_ready))
+        yield _gauge("tierline_healthy", "Whether nothing is known to be wrong.", float(health.is_healthy))
+        if health.clocks is not None:
+            yield _clocks(health.differing_clocks)
         yield _gauge("tierline_devices", "DERs in the registry.", len(health.ders()))
         yield _gauge("tierline_devices_seen", "DERs that called within two polls.", health.seen())
         yield _gauge("tierline_controls_active", "Controls that are active now.", len(health.active()))
@@ -129,6 +158,14 @@ def _responses(serving: Serving) -> dict[tuple[str, ...], int]:
 
 def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, what, value=value)
+
+
+def _clocks(differing: Mapping[str, float]) -> GaugeMetricFamily:
+    what = "How far the clock of a relayed channel's server is ahead, where it differs."
+    family = GaugeMetricFamily("tierline_clock_ahead_seconds", what, labels=("channel",))
+    for channel, ahead_s in sorted(differing.items()):
+        family.add_metric((channel,), ahead_s)
+    return family
 
 
 def _counter(

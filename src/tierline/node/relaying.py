@@ -16,6 +16,7 @@ import structlog
 
 from tierline.model.errors import Forbidden, LinkError, PeerError
 from tierline.model.records import EndDeviceRecord, IdentityRecord
+from tierline.node.relay_clocks import RelayClocks
 from tierline.node.reporting import next_phase
 from tierline.node.supervise import supervise
 from tierline.node.waiting import within
@@ -43,9 +44,6 @@ BATCH = 500
 
 AT_ONCE = 8
 """Responses, or members' readings, under way at the same time, each of another DER."""
-
-CLOCK_TOLERANCE_S = 5.0
-"""Beyond it a relay shows intervals that are over, or not yet begun, at the server that made them."""
 
 
 class FleetServer(Protocol):
@@ -109,6 +107,8 @@ class Relaying:
     ) -> None:
         """Take up what waits on the way up; `capacity` is how many readings may, per channel."""
         names = [channel.id for channel in channels]
+        self.clocks = RelayClocks(serving)
+        """How the clocks of the servers above agree with that of this node."""
         self._serving = serving
         self._clock = clock
         self._random = random
@@ -196,8 +196,7 @@ class Relaying:
             # A server that let us go knows nothing of ours when it takes us back.
             await self._upward.forget_handed_on(link.relayed)
             raise
-        if abs(seen.clock_offset_s) > CLOCK_TOLERANCE_S:
-            log.warning("clock_differs", channel=link.id, server_is_ahead_s=seen.clock_offset_s)
+        await self.clocks.compare(link.id, link.principal, seen.clock_offset_s)
         changes = await mirror(link.principal, self._serving, link.relayed, seen)
         if changes.commits:
             log.info(

@@ -10,6 +10,7 @@ import pytest
 
 from tierline.engine.governor import Cap
 from tierline.model.records import AuditRecord, DerInfoKind, DerInfoRecord
+from tierline.node.relay_clocks import RelayClocks
 
 CURVE = '{"points": [[92, 44], [98, 0], [102, 0], [108, -44]], "y_ref": "set_max_var", "open_loop_s": 5}'
 CREATE = (
@@ -44,6 +45,15 @@ def test_status_of_a_node_that_is_not_ready(node, health):
     said = node("status")
     assert "{'store': 'full'}" in said
     assert "wall" not in said
+
+
+def test_status_names_the_channel_whose_clock_differs(node, health, operator):
+    assert "healthy   yes" in node("status")
+    health.clocks = RelayClocks(health.serving)
+    asyncio.run(health.clocks.compare("up", operator, 31.0))
+    said = node("status")
+    assert "clock of  up: its server is 31.0 s ahead" in said
+    assert "set this node's clock" in said
 
 
 def test_devices_are_listed(node, node_json):

@@ -7,6 +7,7 @@ from fastapi.routing import APIRoute
 from tierline.console.api.access import operator, reader
 from tierline.console.api.app import METRICS, OPEN, make_app
 from tierline.model.parties import Role
+from tierline.node.relay_clocks import RelayClocks
 from tierline.operations.serving import tokens
 
 ANY = {"name": "pv-1", "mrid": "0" * 32}
@@ -98,6 +99,23 @@ async def test_health_tells_what_is_not_ready(api, health):
     assert (await api.get("/readyz")).text == "relay utility is not ready\n"
     health.unwalked = list
     assert (await api.get("/readyz")).text == "ok\n"
+
+
+async def test_a_clock_that_differs_is_shown_and_one_that_is_far_off_is_not_healthy(api, health, serving, operator):
+    shown = (await api.get("/status")).json()
+    assert (shown["healthy"], shown["unhealthy"], shown["clocks"]) == (True, {}, {})
+    assert "tierline_clock_ahead_seconds" not in (await api.get(METRICS)).text
+    health.clocks = RelayClocks(serving)
+    await health.clocks.compare("up", operator, 2.5)
+    shown = (await api.get("/status")).json()
+    assert (shown["healthy"], shown["clocks"]) == (True, {"up": 2.5})
+    assert 'tierline_clock_ahead_seconds{channel="up"} 2.5' in (await api.get(METRICS)).text
+    await health.clocks.compare("up", operator, -31.0)
+    shown = (await api.get("/status")).json()
+    assert (shown["ready"], shown["healthy"]) == (True, False)
+    assert shown["unhealthy"] == {"clock of up": "its server is 31.0 s behind; set this node's clock"}
+    assert "tierline_healthy 0.0" in (await api.get(METRICS)).text
+    assert (await api.get("/readyz")).status_code == 200
 
 
 async def test_metrics_can_be_closed(health):

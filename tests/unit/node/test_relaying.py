@@ -436,17 +436,22 @@ def test_a_server_that_let_us_go_is_told_all_again(world, utility, substation):
     assert [document for *_, document in substation.above.infos] == [b"one", b"one"]
 
 
-def test_a_clock_that_differs_is_told(world, utility, substation):
+def test_a_clock_that_differs_is_told_once_and_all_goes_on(world, utility, substation):
     walk = substation.above.walk
 
     async def ahead():
         seen = await walk()
-        return type(seen)(channel=seen.channel, members=seen.members, programs=seen.programs, clock_offset_s=-30.0)
+        return type(seen)(channel=seen.channel, members=seen.members, programs=seen.programs, clock_offset_s=-40.0)
 
     substation.above.walk = ahead
     with capture_logs() as logs:
-        world.wait(70)
-    assert [line["server_is_ahead_s"] for line in logs if line["event"] == "clock_differs"] == [-30.0, -30.0]
+        world.wait(130)
+    assert [line["server_is_ahead_s"] for line in logs if line["event"] == "clock_differs"] == [-40.0]
+    assert substation.relaying.clocks.far_off() == [utility.name]
+    group = world.do(utility.group(lfdis=()))
+    world.wait(70)
+    assert group in {served.record.group_id for served in utility.serving.programs.values()}
+    assert substation.relaying.unwalked() == []
 
 
 # --- who is registered above ----------------------------------------------------------------------------------------

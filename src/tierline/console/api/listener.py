@@ -65,6 +65,7 @@ async def run_console(node: Node) -> None:
         requests=half.handler.requests,
         outbox=None if not upward else lambda: sum(waiting() for waiting in upward),
         unwalked=None if node.relaying is None else node.relaying.unwalked,
+        clocks=None if node.relaying is None else node.relaying.clocks,
     )
     scheme = "http" if part.certificate is None else "https"
 

@@ -79,6 +79,11 @@ class Status(Shown):
     active_controls: list[str]
     ready: bool
     unready: dict[str, str]
+    healthy: bool
+    """False where something is wrong, even if the node does its work."""
+    unhealthy: dict[str, str]
+    clocks: dict[str, float]
+    """Relayed channels whose server's clock differs: seconds it is ahead."""
     you: str
     role: str
 

@@ -40,6 +40,9 @@ def node_routes(health: Health) -> APIRouter:
             active_controls=[record.mrid for record in health.active()],
             ready=health.is_ready,
             unready=dict(health.unready),
+            healthy=health.is_healthy,
+            unhealthy=dict(health.unhealthy),
+            clocks=health.differing_clocks,
             you=principal.name,
             role=principal.role.value,
         )
