@@ -1,6 +1,7 @@
 """What a server says of an event: its status now and how long it stays in its list (docs/rules.md S1 to S4)."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tierline.model.control import CANCELLED, ENDED_EARLY, Control, EventStatus
@@ -43,6 +44,32 @@ def next_boundary(controls: Iterable[Control], now: datetime) -> datetime | None
     """Give the next instant at which a status changes or an event leaves its list; None when nothing will."""
     times = [time for control in controls for time in (earliest_start(control), listed_until(control))]
     return min((time for time in times if time > now), default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedByTime:
+    """When time alone last changed what the lists of a program say, within a span; None when it did not."""
+
+    listed: datetime | None
+    """Of the list of all events: one became active, or left it."""
+    active: datetime | None
+    """Of the list of those that are active."""
+
+
+def changed_by_time(controls: Iterable[Control], after: datetime, until: datetime) -> ChangedByTime:
+    """Say what time alone changed after an instant and up to another; `controls` are the events of one program."""
+    listed: list[datetime] = []
+    active: list[datetime] = []
+    for control in controls:
+        begins, leaves = earliest_start(control), listed_until(control)
+        if after < begins <= until and not _cancelled_before_start(control):
+            listed.append(begins)
+            active.append(begins)
+        if after < leaves <= until:
+            listed.append(leaves)
+            if control.status not in ENDED_EARLY:
+                active.append(leaves)
+    return ChangedByTime(listed=max(listed, default=None), active=max(active, default=None))
 
 
 def _supersedes(other: Control, control: Control) -> bool:

@@ -125,6 +125,7 @@ class Notifying:
             while True:
                 self._subscriptions.news.clear()
                 try:
+                    await self._subscriptions.tell_what_time_changed()
                     await self._sort_in()
                     if self._clock.now() >= tidy_at:
                         await self._outbox.tidy()
@@ -134,8 +135,10 @@ class Notifying:
                     await self._clock.sleep(STORE_PAUSE_S)
                     self._subscriptions.recall()
                     continue
-                wake_at = min([tidy_at, *self._begin(group)])
-                await within(self._clock, wake_at, self._subscriptions.news.wait())
+                wake_at = [tidy_at, *self._begin(group)]
+                if (changes_at := self._subscriptions.changes_at) is not None:
+                    wake_at.append(changes_at)
+                await within(self._clock, min(wake_at), self._subscriptions.news.wait())
 
     def _begin(self, group: asyncio.TaskGroup) -> Iterator[datetime]:
         """Begin to tell the listeners that are due; gives when the others are."""

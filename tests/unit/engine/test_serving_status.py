@@ -3,8 +3,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tierline.engine.serving_status import listed_until, next_boundary, served_status
+from tierline.engine.serving_status import ChangedByTime, changed_by_time, listed_until, next_boundary, served_status
 from tierline.model.control import EventStatus
 
 
@@ -79,3 +81,62 @@ def test_boundaries_are_starts_and_the_ends_of_listing():
         times.append(p.seconds(now))
     assert times == [100, 115, 140, 160]
     assert replace(controls[0]).status is EventStatus.SCHEDULED
+
+
+def by_time(controls, after, until):
+    return changed_by_time(controls, p.at(after), p.at(until))
+
+
+def listed(controls, t):
+    return [
+        (control.mrid, served_status(control, controls, p.at(t)))
+        for control in controls
+        if p.at(t) < listed_until(control)
+    ]
+
+
+EVENTS = st.lists(
+    st.builds(
+        lambda start, duration, rs, rd, created, status: (start, duration, rs, rd, created, status),
+        st.integers(0, 60),
+        st.integers(1, 30),
+        st.integers(-10, 10),
+        st.integers(0, 10),
+        st.integers(-9, 0),
+        st.sampled_from([0, 0, 0, 2, 3, 4]),
+    ),
+    max_size=5,
+)
+
+
+@given(EVENTS)
+def test_whatever_time_changes_is_said_and_of_plain_events_nothing_else(events):
+    controls = [
+        p.limit(str(number), start, duration, rs=rs, rd=rd, created=created, status=status)
+        for number, (start, duration, rs, rd, created, status) in enumerate(events)
+    ]
+    is_plain = all(control.status is EventStatus.SCHEDULED for control in controls)
+    for t in range(-12, 130):
+        before, after = listed(controls, t - 1), listed(controls, t)
+        said = by_time(controls, t - 1, t)
+        assert said.listed in {None, p.at(t)}
+        if before != after:
+            assert said.listed == p.at(t)
+        elif is_plain:
+            assert said.listed is None
+        actives = [[mrid for mrid, status in shown if status is EventStatus.ACTIVE] for shown in (before, after)]
+        if actives[0] != actives[1]:
+            assert said.active == p.at(t)
+
+
+def test_the_last_change_of_a_span_is_said():
+    controls = [p.limit("A", 100, 50), p.limit("B", 300, 50)]
+    assert by_time(controls, 0, 1000) == ChangedByTime(listed=p.at(360), active=p.at(360))
+    assert by_time(controls, 99, 159) == ChangedByTime(listed=p.at(100), active=p.at(100))
+    assert by_time(controls, 100, 159) == ChangedByTime(listed=None, active=None)
+
+
+def test_what_was_cancelled_before_begins_for_nobody_and_leaves_only_the_list_of_all():
+    cancelled = [p.limit("A", 100, 50, status=2, status_time=p.at(10))]
+    assert by_time(cancelled, 50, 120) == ChangedByTime(listed=None, active=None)
+    assert by_time(cancelled, 50, 160) == ChangedByTime(listed=p.at(160), active=None)

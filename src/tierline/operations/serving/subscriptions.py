@@ -11,24 +11,24 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from tierline.engine.access import Verb
 from tierline.model.errors import Conflict, Forbidden, LinkError, PeerError, TierlineError, Unsupported
 from tierline.model.identity import der_id
-from tierline.model.records import NoticeRecord, NoticeStatus, SubscriptionRecord
+from tierline.model.records import ControlRecord, KnownRecord, NoticeRecord, NoticeStatus, SubscriptionRecord
 from tierline.operations.serving.access import require, require_der
 from tierline.operations.serving.audit import entry
-from tierline.operations.serving.watching import Watch, Watched, Watching
+from tierline.operations.serving.boundaries import Boundaries
+from tierline.operations.serving.watching import BY_TIME, OF_SERIES, Watch, Watched, Watching
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from collections.abc import Set as AbstractSet
-    from datetime import datetime
 
-    from tierline.model.identity import DerId
+    from tierline.model.identity import DerId, Mrid
     from tierline.model.parties import Principal
     from tierline.model.records import AuditRecord, EndDeviceRecord, Record
     from tierline.operations.serving.destinations import Destinations
@@ -53,6 +53,9 @@ _LIMIT_MOST: Final = 2**32 - 1
 _TOGETHER: Final = 256
 """Wishes granted in one transaction at most: a handful of milliseconds in which nothing else happens."""
 _INSTANT: Final = timedelta(microseconds=1)
+_TOLD_UNTIL: Final = "notices/told_until"
+"""Where it is written down up to when has been told what time alone changes."""
+_EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TooMany(Conflict):
@@ -71,8 +74,9 @@ class Wish:
     level: str = "+S1"
     limit: int = 0
     """The most list items per notice; 0 asks for notices without a body."""
-    is_conditional: bool = False
-    """Whether only values beyond a threshold are to be told."""
+    lower: int | None = None
+    upper: int | None = None
+    """Thresholds: only values below the one or above the other are to be told; None for all."""
 
 
 @dataclass(slots=True, eq=False)
@@ -113,6 +117,9 @@ class Subscriptions:
         self._allowed = allowed
         self._locate = locate
         self._watching = Watching(serving)
+        self._boundaries = Boundaries(serving)
+        self._told_until: datetime | None = None
+        """None before it was read from the store."""
         serving.consequences.append(self.consequence)
         serving.observers.append(self._observe)
         self.recall()
@@ -120,7 +127,8 @@ class Subscriptions:
     def recall(self) -> None:
         """Take over all subscriptions that the node keeps, as after a start."""
         self._watching = Watching(self._serving)
-        for record in self._serving.subscriptions.values():
+        self._boundaries = Boundaries(self._serving)
+        for record in sorted(self._serving.subscriptions.values(), key=lambda one: one.created_at):
             self._index(record)
         waiting = sorted(self._serving.notices.values(), key=lambda notice: (notice.next_at, notice.since))
         self._fresh = dict.fromkeys(notice.subscription_id for notice in waiting)
@@ -135,12 +143,13 @@ class Subscriptions:
         """Keep a wish; the same resource and URI again renews what there is: `created_at` is then before `renewed_at`.
 
         Raises: Forbidden when the principal is not that EndDevice, or the URI leads where notices may not go; PeerError when
-        there is no such resource for it, or the URI is none; Unsupported for conditions, EXI and other levels; TooMany.
+        there is no such resource for it, or the URI is none; Unsupported for thresholds where there are no values, EXI and
+        other levels; TooMany.
         """
         self._own(principal, der)
         _check(wish)
         destination = self._allowed.judge(wish.notification_uri)
-        self._located(der, wish.resource)
+        self._located(der, wish)
         try:
             await self._allowed.addresses(destination)
         except LinkError as error:
@@ -202,6 +211,11 @@ class Subscriptions:
         match watch.kind:
             case Watched.END_DEVICES:
                 return True
+            case Watched.READING | Watched.READINGS:
+                mirror = serving.mirrors.get(watch.mup)
+                is_there = mirror is not None and mirror.der_id == watch.der
+                is_its = watch.der == device.der_id or party in serving.standing.parties(watch.der)
+                return is_there and is_its
             case Watched.PROGRAMS if watch.der != device.der_id:
                 return party is not None and party in serving.standing.shown_to(watch.der)
             case Watched.END_DEVICE | Watched.ASSIGNMENTS | Watched.PROGRAMS:
@@ -230,6 +244,39 @@ class Subscriptions:
             if record is not None and not is_expired(record, now):
                 yield self._notice(record, now)
 
+    @property
+    def changes_at(self) -> datetime | None:
+        """When time alone changes next what is subscribed to; it may have passed."""
+        return self._boundaries.first
+
+    async def tell_what_time_changed(self) -> None:
+        """Write notices for what time alone has changed since this was done last, before a restart or after it.
+
+        Raises: LinkError when the store refuses; all of it is still due then.
+        """
+        now = self._serving.clock.now()
+        due = self._boundaries.due(now)
+        told = sorted({found for program in due for found in self._touched_by_time(program, now)})
+        if told:
+            notices = [self._notice(self._serving.subscriptions[subscription_id], now) for subscription_id in told]
+            mark = KnownRecord(party=self._serving.party, name=_TOLD_UNTIL, value=now.isoformat())
+            await self._serving.commit([*notices, mark])
+            self._told_until = now
+        for program in due:
+            is_watched = any(self._watching.to(Watch(kind, program)) for kind in BY_TIME)
+            self._boundaries.passed(program, now, is_watched=is_watched)
+
+    def _touched_by_time(self, program: Mrid, now: datetime) -> Iterable[str]:
+        """Find who is to be told of what time changed of a program; who subscribed after it has seen it."""
+        changed = self._boundaries.changed(program, now)
+        for kind, at in ((Watched.CONTROLS, changed.listed), (Watched.ACTIVE_CONTROLS, changed.active)):
+            if at is None:
+                continue
+            for subscription_id in self._watching.to(Watch(kind, program)):
+                record = self._serving.subscriptions[subscription_id]
+                if record.created_at < at and not is_expired(record, now):
+                    yield subscription_id
+
     def _notice(self, record: SubscriptionRecord, now: datetime) -> NoticeRecord:
         pending = self._serving.notices.get(record.subscription_id)
         # A notice that waits for its next try goes on waiting: news do not make a dead listener live.
@@ -245,20 +292,40 @@ class Subscriptions:
         return notice
 
     def _observe(self, put: Sequence[Record], delete: Sequence[Record]) -> None:
+        first = self.changes_at
         for record in put:
             if isinstance(record, SubscriptionRecord):
                 self._index(record)
             elif isinstance(record, NoticeRecord):
                 self._fresh[record.subscription_id] = None
                 self.news.set()
+            elif isinstance(record, ControlRecord):
+                self._boundaries.hasten(record, self._serving.clock.now())
         for record in delete:
             if isinstance(record, SubscriptionRecord):
                 self._watching.remove(record.subscription_id)
                 self.newest.pop(record.subscription_id, None)
+        if self.changes_at != first:
+            self.news.set()
 
     def _index(self, record: SubscriptionRecord) -> None:
-        if (watch := self._locate(record.resource)) is not None:
-            self._watching.add(record.subscription_id, record.der_id, watch)
+        if (watch := self._locate(record.resource)) is None:
+            return
+        thresholds = None
+        if record.lower_threshold is not None and record.upper_threshold is not None:
+            thresholds = record.lower_threshold, record.upper_threshold
+        self._watching.add(record.subscription_id, record.der_id, watch, thresholds)
+        if watch.kind in BY_TIME:
+            self._boundaries.follow(watch.program, max(self._known_told_until(), record.created_at))
+
+    def _known_told_until(self) -> datetime:
+        """Give up to when was told what time changes, as it was written down at the latest."""
+        if self._told_until is None:
+            known = (record.value for record in self._serving.store.load(KnownRecord) if record.name == _TOLD_UNTIL)
+            written = max((datetime.fromisoformat(value) for value in known), default=_EVER)
+            # Not beyond now: a clock that was set back makes times come again.
+            self._told_until = min(written, self._serving.clock.now())
+        return self._told_until
 
     def _own(self, principal: Principal, der: DerId) -> EndDeviceRecord:
         """Give the EndDevice of a peer: it subscribes for itself, also to what it sees of those it stands for.
@@ -270,10 +337,13 @@ class Subscriptions:
             raise Forbidden(f"{principal.name} subscribes under its own EndDevice, not under {der}")
         return device
 
-    def _located(self, der: DerId, resource: str) -> Watch:
+    def _located(self, der: DerId, wish: Wish) -> Watch:
+        resource = wish.resource
         watch = self._locate(resource)
         if watch is None or not self.sees(self._serving.devices[der], watch):
             raise PeerError(f"{resource[:100]!r} cannot be subscribed to", path="Subscription/subscribedResource")
+        if wish.lower is not None and watch.kind not in OF_SERIES:
+            raise Unsupported(f"{resource[:100]!r} has no values, so no thresholds; subscribe to it as a whole")
         return watch
 
     def _known(self, der: DerId, wish: Wish) -> SubscriptionRecord | None:
@@ -285,7 +355,15 @@ class Subscriptions:
 
     def _renewed(self, known: SubscriptionRecord, wish: Wish) -> SubscriptionRecord:
         now = max(self._serving.clock.now(), known.created_at + _INSTANT)
-        return replace(known, encoding=wish.encoding, level=wish.level, limit=wish.limit, renewed_at=now)
+        return replace(
+            known,
+            encoding=wish.encoding,
+            level=wish.level,
+            limit=wish.limit,
+            renewed_at=now,
+            lower_threshold=wish.lower,
+            upper_threshold=wish.upper,
+        )
 
     async def _grant(self, first: _Waiting) -> None:
         """Grant a wish together with what else waits, in one transaction; the caller holds `serving.writing`.
@@ -316,7 +394,7 @@ class Subscriptions:
         """
         wish = waiting.wish
         device = self._own(waiting.principal, waiting.der)
-        self._located(waiting.der, wish.resource)
+        self._located(waiting.der, wish)
         known = self._known(waiting.der, wish)
         if known is not None:
             grants.records[waiting] = self._renewed(known, wish)
@@ -324,7 +402,9 @@ class Subscriptions:
         record = grants.records[waiting] = self._new(device, wish, grants)
         grants.new_of[record.der_id] += 1
         grants.new_ids.add(record.subscription_id)
-        detail = {"resource": wish.resource, "uri": wish.notification_uri, "limit": wish.limit}
+        detail: dict[str, object] = {"resource": wish.resource, "uri": wish.notification_uri, "limit": wish.limit}
+        if wish.lower is not None:
+            detail |= {"below": wish.lower, "above": wish.upper}
         after = grants.audit[-1] if grants.audit else None
         what = f"device {record.der_id}"
         grants.audit.append(entry(waiting.principal, self._serving, "subscribe", what, "done", detail, after=after))
@@ -347,6 +427,8 @@ class Subscriptions:
             limit=wish.limit,
             created_at=now,
             renewed_at=now,
+            lower_threshold=wish.lower,
+            upper_threshold=wish.upper,
         )
 
     async def _end(
@@ -384,8 +466,12 @@ def is_expired(record: SubscriptionRecord, now: datetime) -> bool:
 
 
 def _check(wish: Wish) -> None:
-    if wish.is_conditional:
-        raise Unsupported("conditions are not supported; subscribe to the resource as a whole")
+    if (wish.lower is None) != (wish.upper is None):
+        raise PeerError("both thresholds are needed, or none", path="Subscription/Condition")
+    if wish.lower is not None and wish.upper is not None and wish.lower > wish.upper:
+        raise PeerError(
+            f"the lower threshold {wish.lower} is above the upper, {wish.upper}", path="Subscription/Condition"
+        )
     if wish.encoding == _EXI:
         raise Unsupported("notices are sent as XML, not as EXI; ask for encoding 0")
     if wish.encoding != 0:

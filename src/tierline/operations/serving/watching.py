@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from tierline.engine.serving_status import listed_until
+from tierline.engine.serving_status import earliest_start, listed_until
 from tierline.model.identity import DerId, GroupId, Mrid
 from tierline.model.records import (
     ControlRecord,
@@ -16,8 +16,10 @@ from tierline.model.records import (
     EndDeviceRecord,
     IdentityRecord,
     MembershipRecord,
+    MirrorUsagePointRecord,
     ProgramRecord,
 )
+from tierline.operations.serving.series_watched import SeriesWatched, is_beyond
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from tierline.model.identity import PartyId
     from tierline.model.records import Record
+    from tierline.operations.serving.series_watched import Thresholds
     from tierline.operations.serving.state import Serving
 
 
@@ -41,7 +44,13 @@ class Watched(StrEnum):
     PROGRAM = "program"
     CONTROLS = "controls"
     """The controls of one program."""
+    ACTIVE_CONTROLS = "active_controls"
+    """Those of them that are active."""
     DEFAULT = "default"
+    READING = "reading"
+    """The latest reading of one series."""
+    READINGS = "readings"
+    """The last readings of one series."""
 
 
 _TOUCHING = (
@@ -52,10 +61,15 @@ _TOUCHING = (
     ControlRecord,
     DefaultRecord,
     CurveRecord,
+    MirrorUsagePointRecord,
 )
-"""What can be watched at all; Responses and readings, which are most of what is written, can not."""
+"""What can be watched besides readings; Responses and most readings, which are most of what is written, are not."""
 
-_OF_PROGRAM = (Watched.PROGRAM, Watched.CONTROLS, Watched.DEFAULT)
+_OF_PROGRAM = (Watched.PROGRAM, Watched.CONTROLS, Watched.ACTIVE_CONTROLS, Watched.DEFAULT)
+OF_SERIES = (Watched.READING, Watched.READINGS)
+"""What has values, so that thresholds make sense."""
+BY_TIME = (Watched.CONTROLS, Watched.ACTIVE_CONTROLS)
+"""What time alone changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +79,10 @@ class Watch:
     kind: Watched
     of: str = ""
     """The DerId or the mRID of the program; empty for the list of EndDevices."""
+    mup: str = ""
+    """Of a series: the usage point it belongs to."""
+    series: str = ""
+    """Of a series: its mRID."""
 
     @property
     def der(self) -> DerId:
@@ -75,6 +93,11 @@ class Watch:
     def program(self) -> Mrid:
         """The program it is of."""
         return Mrid(self.of)
+
+    @property
+    def is_latest(self) -> bool:
+        """Whether it is the latest reading of a series."""
+        return self.kind is Watched.READING
 
 
 class _Leavers:
@@ -118,37 +141,54 @@ class Watching:
         self._serving = serving
         self._watchers: dict[Watch, dict[DerId, set[str]]] = {}
         self._watch_of: dict[str, tuple[Watch, DerId]] = {}
+        self._series = SeriesWatched()
+        self._thresholds: dict[str, Thresholds] = {}
 
-    def add(self, subscription_id: str, watcher: DerId, watch: Watch) -> None:
-        """Take in a subscription; once more changes nothing."""
+    def add(self, subscription_id: str, watcher: DerId, watch: Watch, thresholds: Thresholds | None = None) -> None:
+        """Take in a subscription; once more changes its thresholds at most."""
         self._watch_of[subscription_id] = watch, watcher
         self._watchers.setdefault(watch, defaultdict(set))[watcher].add(subscription_id)
+        if watch.kind in OF_SERIES:
+            self._series.add(watch)
+        if thresholds is None:
+            self._thresholds.pop(subscription_id, None)
+        else:
+            self._thresholds[subscription_id] = thresholds
 
     def remove(self, subscription_id: str) -> None:
         """Take out a subscription."""
         if subscription_id not in self._watch_of:
             return
         watch, watcher = self._watch_of.pop(subscription_id)
+        self._thresholds.pop(subscription_id, None)
         watchers = self._watchers[watch]
         watchers[watcher].discard(subscription_id)
         if not watchers[watcher]:
             del watchers[watcher]
         if not watchers:
             del self._watchers[watch]
+            if watch.kind in OF_SERIES:
+                self._series.remove(watch)
 
     def of(self, watch: Watch, watcher: DerId) -> frozenset[str]:
         """Give the subscriptions of one EndDevice to one thing."""
         return frozenset(self._watchers.get(watch, {}).get(watcher, ()))
 
+    def to(self, watch: Watch) -> list[str]:
+        """Give all subscriptions to one thing."""
+        return [*self._all(watch)]
+
     def touched(self, put: Sequence[Record], delete: Sequence[Record], now: datetime) -> set[str]:
         """Give the subscriptions that a change touches; the state is still that of before."""
         found: set[str] = set()
+        if self._series:
+            found.update(self._by_readings(put))
         touching: list[Record] = [record for record in put if isinstance(record, _TOUCHING)]
         if not self._watch_of or not (touching or delete):
             return found
         leavers = _Leavers(self._serving, touching, delete)
         for record in touching:
-            found.update(self._by_put(record, leavers))
+            found.update(self._by_put(record, leavers, now))
         for record in delete:
             found.update(self._by_delete(record, leavers, now))
         return found
@@ -158,7 +198,14 @@ class Watching:
         shut = [record.der_id for record in put if isinstance(record, EndDeviceRecord) and not record.enabled]
         return shut + [record.der_id for record in delete if isinstance(record, EndDeviceRecord)]
 
-    def _by_put(self, record: Record, leavers: _Leavers) -> Iterator[str]:
+    def _by_readings(self, put: Iterable[Record]) -> Iterator[str]:
+        for watch, values in self._series.changed(put, self._serving.tails).items():
+            for subscription_id in self._all(watch):
+                thresholds = self._thresholds.get(subscription_id)
+                if any(is_beyond(value, thresholds) for value in values):
+                    yield subscription_id
+
+    def _by_put(self, record: Record, leavers: _Leavers, now: datetime) -> Iterator[str]:
         serving = self._serving
         match record:
             case EndDeviceRecord():
@@ -175,12 +222,16 @@ class Watching:
                 yield from self._members(record.group_id, assignments=True)
             case ControlRecord() if serving.control(record.mrid) != record:
                 yield from self._all(Watch(Watched.CONTROLS, record.program))
+                if earliest_start(record.control) <= now:
+                    yield from self._all(Watch(Watched.ACTIVE_CONTROLS, record.program))
+            case MirrorUsagePointRecord():
+                yield from self._of_mirror(record, unless_in=record.document)
             case DefaultRecord():
                 yield from self._by_default(record)
             case CurveRecord() if record.mrid in serving.program_of_curve:
                 # A new one comes with the control or default that refers to it.
-                yield from self._all(Watch(Watched.CONTROLS, record.program))
-                yield from self._all(Watch(Watched.DEFAULT, record.program))
+                for kind in (Watched.CONTROLS, Watched.ACTIVE_CONTROLS, Watched.DEFAULT):
+                    yield from self._all(Watch(kind, record.program))
             case _:
                 pass
 
@@ -194,7 +245,10 @@ class Watching:
                 yield from self._members(record.group_id, assignments=True)
             case ControlRecord() if listed_until(record.control) > now:
                 # What has left its list already is only forgotten.
-                yield from self._all(Watch(Watched.CONTROLS, record.program))
+                for kind in BY_TIME:
+                    yield from self._all(Watch(kind, record.program))
+            case MirrorUsagePointRecord():
+                yield from self._of_mirror(record, unless_in=b"")
             case DefaultRecord():
                 yield from self._all(Watch(Watched.DEFAULT, record.program))
                 yield from self._by_existence(record.program)
@@ -218,6 +272,7 @@ class Watching:
             return
         for kind in (Watched.ASSIGNMENTS, Watched.PROGRAMS):
             yield from self._all(Watch(kind, der))
+        yield from self._of_series(der, parties)
         for group in groups:
             yield from self._of_programs(group, self._losing(der, parties, group, leavers))
 
@@ -234,6 +289,8 @@ class Watching:
             yield from self._lists(set(), {point})
         yield from self._assigned(der, shown_to, kinds)
         if record.membership.valid_to is not None:
+            if point is not None:
+                yield from self._of_series(der, {point})
             yield from self._of_programs(group, self._losing(der, shown_to, group, leavers))
 
     def _losing(self, der: DerId, parties: Iterable[PartyId], group: GroupId, leavers: _Leavers) -> set[DerId]:
@@ -295,3 +352,14 @@ class Watching:
         for mrid in self._serving.programs_of.get(group, ()):
             for kind in _OF_PROGRAM:
                 yield from self._by(Watch(kind, mrid), watchers)
+
+    def _of_mirror(self, record: MirrorUsagePointRecord, *, unless_in: bytes) -> Iterator[str]:
+        """Find who watches series of a usage point, except those that a document still names."""
+        for watch in self._series.of(record.der_id):
+            if watch.mup == record.mup_id and watch.series.encode() not in unless_in:
+                yield from self._all(watch)
+
+    def _of_series(self, der: DerId, parties: Iterable[PartyId]) -> Iterator[str]:
+        """Find who watches readings of a DER for which it stands, maybe no longer."""
+        for watch in self._series.of(der):
+            yield from self._by(watch, self._peers(parties))

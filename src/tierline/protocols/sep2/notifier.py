@@ -12,11 +12,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from tierline.model.records import NoticeStatus
-from tierline.operations.serving.watching import Watch, Watched
+from tierline.operations.serving.watching import OF_SERIES, Watch, Watched
 from tierline.protocols.sep2.codec import parse, render
 from tierline.protocols.sep2.hrefs import Href, Place, parse_path
 from tierline.protocols.sep2.resources import Notification, Resource
 from tierline.protocols.sep2.views.names import Index
+from tierline.protocols.sep2.views.usage import find_series
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,14 +35,22 @@ _WATCHED: Final = {
     Place.DER_PROGRAM_LIST: Watched.PROGRAMS,
     Place.DER_PROGRAM: Watched.PROGRAM,
     Place.DER_CONTROL_LIST: Watched.CONTROLS,
+    Place.ACTIVE_DER_CONTROL_LIST: Watched.ACTIVE_CONTROLS,
     Place.DEFAULT_DER_CONTROL: Watched.DEFAULT,
+    Place.READING: Watched.READING,
+    Place.READING_LIST: Watched.READINGS,
 }
-"""What can be subscribed to. Source: CSIP 2.1 P31-P33, P39 and P46-P51."""
+"""What can be subscribed to. Source: CSIP 2.1 P31-P33, P39 and P46-P51; IEEE 2030.5-2018, Reading and SubscribableList."""
 
 
 def is_subscribable(place: Place) -> bool:
     """Tell whether changes of what is at a place can be told."""
     return place in _WATCHED
+
+
+def has_values(place: Place) -> bool:
+    """Tell whether what is at a place has values, so that a subscription to it may have thresholds."""
+    return _WATCHED.get(place) in OF_SERIES
 
 
 _href: Final = lru_cache(maxsize=1024)(parse_path)
@@ -52,6 +61,7 @@ class Locator:
     """Says what the paths of a serving node stand for."""
 
     def __init__(self, serving: Serving) -> None:
+        self._serving = serving
         self._programs = Index(serving.programs)
 
     def __call__(self, path: str) -> Watch | None:
@@ -63,6 +73,9 @@ class Locator:
         if href.program is not None:
             mrid = self._programs.find(href.program)
             return None if mrid is None else Watch(kind, mrid)
+        if href.mup is not None:
+            found = find_series(self._serving, href)
+            return None if found is None else Watch(kind, found[0].der_id, href.mup, found[1])
         return Watch(kind, href.der or "")
 
 

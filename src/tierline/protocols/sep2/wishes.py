@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from tierline.model.errors import Forbidden, PeerError, Unsupported
 from tierline.operations.serving.subscriptions import Wish
 from tierline.protocols.sep2.hrefs import Href, PageQuery, Place, parse_path
-from tierline.protocols.sep2.notifier import is_subscribable
+from tierline.protocols.sep2.notifier import has_values, is_subscribable
 from tierline.protocols.sep2.refusals import ConditionUnsupported, parsed
 from tierline.protocols.sep2.resources import exchange
 from tierline.protocols.sep2.transport import Response
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _MISSING: Final = Response(status=404)
 _ONE_ITEM: Final = PageQuery()
+_VALUE: Final = 0
+"""Condition.attributeIdentifier: the value of a Reading."""
 
 
 class Subscribing(Protocol):
@@ -64,19 +66,24 @@ class Wishes:
     async def _wish(self, sent: Sent, wanted: exchange.Subscription) -> Response:
         if self._subscriptions is None:
             raise Unsupported("this node tells nobody of changes")
-        if wanted.condition is not None:
-            raise ConditionUnsupported("conditions are not supported; subscribe to the resource as a whole")
         href = parse_path(wanted.subscribed_resource)
         if href is None or self._views.body(href, _ONE_ITEM, sent.peer, sent.now) is None:
             return _MISSING
         if not is_subscribable(href.place):
             raise PeerError(f"{href} has no changes to be told of", path="Subscription/subscribedResource")
+        condition = wanted.condition
+        if condition is not None and not (has_values(href.place) and condition.attribute_identifier == _VALUE):
+            raise ConditionUnsupported(
+                "only the values of readings have thresholds; subscribe to the resource as a whole"
+            )
         wish = Wish(
             resource=wanted.subscribed_resource,
             notification_uri=wanted.notification_uri,
             encoding=wanted.encoding,
             level=wanted.level,
             limit=wanted.limit,
+            lower=None if condition is None else condition.lower_threshold,
+            upper=None if condition is None else condition.upper_threshold,
         )
         record = await self._subscriptions.subscribe(sent.principal, sent.peer.der_id, wish)
         at = Href(place=Place.SUBSCRIPTION, der=record.der_id, subscription=record.subscription_id)

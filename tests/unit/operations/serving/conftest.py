@@ -88,7 +88,7 @@ class Subscribing:
 
     def _locate(self, path):
         kind, _, of = path.partition("/")
-        return Watch(Watched(kind), of) if kind in set(Watched) else None
+        return Watch(Watched(kind), *of.split("/")) if kind in set(Watched) else None
 
     def principal(self, device):
         role = Role.DEVICE if device.aggregates is None else Role.AGGREGATOR

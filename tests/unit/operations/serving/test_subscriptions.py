@@ -67,7 +67,10 @@ async def test_who_stands_for_others_subscribes_under_its_own_entry(subscribing,
 @pytest.mark.parametrize(
     ("more", "error"),
     [
-        ({"is_conditional": True}, Unsupported),
+        ({"lower": 1, "upper": 2}, Unsupported),
+        ({"lower": 1}, PeerError),
+        ({"upper": 1}, PeerError),
+        ({"lower": 2, "upper": 1}, PeerError),
         ({"encoding": 1}, Unsupported),
         ({"encoding": 2}, PeerError),
         ({"level": "+S2"}, Unsupported),

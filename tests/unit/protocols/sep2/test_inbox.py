@@ -432,7 +432,7 @@ async def test_a_cancelled_subscription_is_gone(bench, pool, other, telling):
         ("/mup", 400),
         ("/edev/{der}/fsa/t", 400),
         ("/edev/{der}/der", 400),
-        ("{program}/actderc", 400),
+        ("/upt", 400),
         ("{program}/dc", 400),
     ],
 )

@@ -7,7 +7,7 @@ from tierline.model.records import NoticeRecord, NoticeStatus, SubscriptionRecor
 from tierline.operations.serving.watching import Watch, Watched
 from tierline.protocols.sep2.codec import parse
 from tierline.protocols.sep2.hrefs import Place
-from tierline.protocols.sep2.notifier import Locator, Notifier, is_subscribable
+from tierline.protocols.sep2.notifier import Locator, Notifier, has_values, is_subscribable
 from tierline.protocols.sep2.resources import Notification
 
 
@@ -150,7 +150,10 @@ async def test_what_is_subscribable_says_so(bench):
 
 def test_places_are_subscribable_or_not():
     assert is_subscribable(Place.DER_CONTROL_LIST)
-    assert not is_subscribable(Place.ACTIVE_DER_CONTROL_LIST)
+    assert not is_subscribable(Place.READING_SET_LIST)
+    assert has_values(Place.READING)
+    assert not has_values(Place.DER_CONTROL_LIST)
+    assert not has_values(Place.TIME)
 
 
 async def test_a_new_program_is_found(bench):

@@ -220,6 +220,11 @@ def _subscription(record: SubscriptionRecord) -> exchange.Subscription:
     return exchange.Subscription(
         href=str(Href(place=Place.SUBSCRIPTION, der=record.der_id, subscription=record.subscription_id)),
         subscribed_resource=record.resource,
+        condition=None
+        if record.lower_threshold is None or record.upper_threshold is None
+        else exchange.Condition(
+            attribute_identifier=0, lower_threshold=record.lower_threshold, upper_threshold=record.upper_threshold
+        ),
         encoding=record.encoding,
         level=record.level,
         limit=record.limit,

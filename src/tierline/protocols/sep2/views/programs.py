@@ -163,7 +163,7 @@ class ProgramViews:
             is_active = href.place is Place.ACTIVE_DER_CONTROL_LIST
             listed = [event for event in events if event.status is EventStatus.ACTIVE] if is_active else events
             fragments = [event.fragment for event in listed if _is_after(event, query)]
-            return joined(der.DERControlList, href, query, fragments, subscribable=not is_active)
+            return joined(der.DERControlList, href, query, fragments, subscribable=True)
 
         # Only the whole list is kept, as followers ask for it: there are as many other pages as anybody likes to name.
         if query.start or query.after is not None or query.limit < len(events):
