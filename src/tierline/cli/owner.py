@@ -1,33 +1,43 @@
 """`tierline owner`: what the owner of a site may ask and order at the gateway itself, on its machine and as its user."""
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from tierline.cli import wording
+from tierline.cli import reading_args, wording
 from tierline.cli.commands import Output, local_command
-from tierline.cli.control import clock_span
-from tierline.model import errors
+from tierline.cli.control import InOption, clock_span
+from tierline.cli.gateways import Found, ask, ask_each, tell_faults, the_gateway, the_gateways
 
-app = typer.Typer(name="owner", help="At a gateway: who binds the device, and refusing it.", no_args_is_help=True)
+app = typer.Typer(
+    name="owner", help="At a gateway: who binds the device, refusing it, and limits of one's own.", no_args_is_help=True
+)
 
 StateOption = Annotated[Path, typer.Option("--state", help="State folder of the gateway.")]
 NodeOption = Annotated[str | None, typer.Option("--node", help="Its name, where several share the folder.")]
 
+GatewaysArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="NODE|FILE",
+        help="Gateways: names in the state folder, or configuration files (.toml).",
+        show_default="the only one in the state folder",
+    ),
+]
+SetOption = Annotated[
+    list[str], typer.Option("--set", help="limit=value, such as max_lim_w_pct=50; may stand several times.")
+]
+ForOption = Annotated[str, typer.Option("--duration", "--for", help="How long: 90s, 15m, 1h30m.")]
+StartOption = Annotated[str | None, typer.Option("--start", "--at", help="From when on: 2026-06-18T12:00:00Z.")]
+
 _STATE = Path("state")
-_ERRORS: dict[str, type[errors.TierlineError]] = {
-    "Conflict": errors.Conflict,
-    "LinkError": errors.LinkError,
-}
-"""What a gateway answers with besides PeerError."""
 
 
 @local_command(app, "explain")
 def explain(output: Output, *, state: StateOption = _STATE, node: NodeOption = None) -> None:
     """Say what the device holds, who bound it to that, and which events are not over."""
-    found = _ask(state, node, {"do": "explain"})
+    found = ask(the_gateway(state, node), {"do": "explain"})
     output.show(found, lambda: _say(found))
 
 
@@ -40,39 +50,90 @@ def opt_out(
     node: NodeOption = None,
 ) -> None:
     """Refuse an event for good; the device is released from it and its server is told."""
-    found = _ask(state, node, {"do": "opt_out", "mrid": mrid})
+    found = ask(the_gateway(state, node), {"do": "opt_out", "mrid": mrid})
     output.show(found, lambda: typer.echo(f"event {found['mrid']} is refused and over for this device"))
 
 
-def _ask(state: Path, node: str | None, question: dict[str, str]) -> dict[str, Any]:  # Any: what JSON holds
-    from tierline import env
+@local_command(app, "limit")
+def limit(
+    output: Output,
+    given: SetOption,
+    duration: ForOption,
+    gateways: GatewaysArgument = None,
+    start_in: InOption = None,
+    start: StartOption = None,
+    *,
+    state: StateOption = _STATE,
+) -> None:
+    """Limit the device for a time, beside whatever servers ask for; the tightest limit binds."""
+    if start_in is not None and start is not None:
+        raise typer.BadParameter("give --in or --start, not both")
+    question: dict[str, object] = {
+        "do": "limit",
+        "setpoints": reading_args.setpoints(given),
+        "duration_s": reading_args.whole_seconds(duration),
+    }
+    if start is not None:
+        question["start"] = reading_args.instant(start)
+    if start_in is not None:
+        question["start_in_s"] = reading_args.duration_s(start_in)
+    found = ask_each(the_gateways(state, gateways or []), question)
+    output.show({"gateways": found}, lambda: _say_limits(found, "limited by"))
+    tell_faults(found)
 
-    path = _socket(state, node)
-    answer = json.loads(env.run(env.ask_local(str(path), json.dumps(question).encode())))
-    if "error" in answer:
-        raise _ERRORS.get(answer["error"], errors.PeerError)(answer["says"])
-    found: dict[str, Any] = answer
-    return found
+
+@local_command(app, "cancel")
+def cancel(
+    output: Output,
+    mrid: Annotated[str, typer.Argument(help="The limit, by its mRID or the beginning of it.")],
+    gateways: GatewaysArgument = None,
+    *,
+    state: StateOption = _STATE,
+) -> None:
+    """Cancel a limit of one's own; the device is released from it."""
+    found = ask_each(the_gateways(state, gateways or []), {"do": "cancel", "mrid": mrid})
+    output.show({"gateways": found}, lambda: _say_limits(found, "released from"))
+    tell_faults(found)
 
 
-def _socket(state: Path, node: str | None) -> Path:
-    """Find where a gateway listens to its owner.
+@local_command(app, "list")
+def list_limits(output: Output, gateways: GatewaysArgument = None, *, state: StateOption = _STATE) -> None:
+    """List the limits of one's own that are not over, and those of the last day."""
+    found = ask_each(the_gateways(state, gateways or []), {"do": "limits"})
 
-    Raises: ConfigError.
-    """
-    from tierline.node.owner import SUFFIX
+    def words() -> None:
+        rows = [
+            (
+                one["gateway"],
+                limit["mrid"],
+                limit["state"],
+                _sets(limit),
+                wording.time(limit["starts_at"]),
+                wording.time(limit["ends_at"]),
+                limit["answers"],
+            )
+            for one in found
+            for limit in one.get("limits", ())
+        ]
+        columns = ("gateway", "mRID", "state", "sets", "start", "end", "answers")
+        wording.table(columns, rows, none="there are no limits of the owner")
 
-    found = {path.name.removesuffix(SUFFIX): path for path in sorted(state.glob(f"*{SUFFIX}"))}
-    if node is None and len(found) == 1:
-        return next(iter(found.values()))
-    if node is not None and node in found:
-        return found[node]
-    if not found:
-        raise errors.ConfigError(f"no gateway runs with the state folder {state}; name another with --state")
-    raise errors.ConfigError(f"in {state} there are {', '.join(found)}; name one of them with --node")
+    output.show({"gateways": found}, words)
+    tell_faults(found)
 
 
-def _say(found: dict[str, Any]) -> None:  # Any: what JSON holds
+def _say_limits(found: list[Found], what: str) -> None:
+    for one in found:
+        if "error" not in one:
+            span = clock_span(one["starts_at"], one["ends_at"])
+            typer.echo(f"{one['gateway']}: {what} {one['mrid']} ({_sets(one)}), {span}")
+
+
+def _sets(limit: Found) -> str:
+    return ", ".join(f"{name} {_value(value)}" for name, value in limit["setpoints"].items())
+
+
+def _say(found: Found) -> None:
     if found["applied_at"] is None:
         typer.echo("nothing was written to the device yet")
     else:
@@ -90,8 +151,7 @@ def _say(found: dict[str, Any]) -> None:  # Any: what JSON holds
     if found["events"]:
         typer.echo("\nEvents that are not over:")
     for event in found["events"]:
-        sets = ", ".join(f"{name} {_value(value)}" for name, value in event["setpoints"].items())
-        typer.echo(f"  {event['mrid']} of {event['channel']}, {event['state']}: {sets}")
+        typer.echo(f"  {event['mrid']} of {event['channel']}, {event['state']}: {_sets(event)}")
         may = "; may be refused" if event["may_opt_out"] else ""
         typer.echo(f"    {clock_span(event['starts_at'], event['ends_at'])}{may}")
 

@@ -46,6 +46,12 @@ def state(tmp_path):
     return tmp_path / "state"
 
 
+LIMITED = {
+    "mrid": "EF03", "state": "received", "starts_at": "2026-06-18 12:06:00+00:00", "ends_at": "2026-06-18 12:21:00+00:00",
+    "setpoints": {"max_lim_w_pct": "50"}, "answers": [1],
+}  # fmt: skip
+
+
 @contextmanager
 def gateway(path, answers):
     """Answer each question with the next of some answers; gives what was asked."""
@@ -126,3 +132,84 @@ def test_which_gateway_is_meant_is_found_or_asked(tierline, state, tmp_path):
         assert "in state there are a, b" in tierline("owner", "explain", "--node", "c").err
         assert tierline("owner", "explain", "--node", "b", "--state", tmp_path / "state").code == 0
     assert (len(first), len(second)) == (0, 1)
+
+
+def test_a_limit_is_asked_for_and_confirmed_in_words(tierline, state):
+    with gateway(state / "gw.owner", [LIMITED] * 3) as asked:
+        said = tierline("owner", "limit", "--set", "max_lim_w_pct=50", "--in", "6m", "--duration", "15m")
+        tierline("owner", "limit", "--set", "max_lim_w_pct=50", "--start", "2026-06-18T12:06:00Z", "--for", "900")
+        told = json.loads(tierline("owner", "limit", "--set", "gen_lim_w=7.5", "--for", "60", "--json").out)
+    assert said.out == "gw: limited by EF03 (max_lim_w_pct 50), 2026-06-18 12:06:00 to 12:21:00 UTC\n"
+    assert asked == [
+        {"do": "limit", "setpoints": {"max_lim_w_pct": 50}, "duration_s": 900, "start_in_s": 360},
+        {"do": "limit", "setpoints": {"max_lim_w_pct": 50}, "duration_s": 900, "start": "2026-06-18T12:06:00+00:00"},
+        {"do": "limit", "setpoints": {"gen_lim_w": 7.5}, "duration_s": 60},
+    ]
+    assert told == {"gateways": [{"gateway": "gw", **LIMITED}]}
+
+
+def test_a_limit_is_cancelled(tierline, state):
+    with gateway(state / "gw.owner", [LIMITED | {"state": "cancelled"}]) as asked:
+        said = tierline("owner", "cancel", "ef", "gw")
+    assert asked == [{"do": "cancel", "mrid": "ef"}]
+    assert said.out.startswith("gw: released from EF03 (max_lim_w_pct 50)")
+
+
+def test_limits_are_listed(tierline, state):
+    with gateway(state / "gw.owner", [{"limits": [LIMITED]}, {"limits": []}]):
+        full, empty = tierline("owner", "list"), tierline("owner", "list")
+    assert full.out.splitlines()[-1].split() == [
+        "gw", "EF03", "received", "max_lim_w_pct", "50", "2026-06-18", "12:06:00", "UTC", "2026-06-18", "12:21:00", "UTC", "1",
+    ]  # fmt: skip
+    assert empty.out == "there are no limits of the owner\n"
+
+
+def test_several_gateways_are_asked_and_who_refuses_keeps_nobody_from_obeying(tierline, state, tmp_path):
+    file = tmp_path / "b.toml"
+    file.write_text(
+        '[node]\nname = "b"\nlevel = 2\nparty = "p"\n[[south]]\nprotocol = "sunspec"\naddress = "127.0.0.1:1"\n'
+    )
+    refused = {"error": "Unsupported", "says": "this device does not carry out exp_lim_w"}
+    words = ("owner", "limit", "--set", "exp_lim_w=0", "--for", "1h", "a", "b.toml")
+    with gateway(state / "a.owner", [refused] * 2) as first, gateway(state / "b.owner", [LIMITED] * 2) as second:
+        said, told = tierline(*words), tierline(*words, "--json")
+    assert (len(first), len(second)) == (2, 2)
+    assert said.out.startswith("b: limited by EF03")
+    assert (said.code, said.err) == (1, "tierline: a: this device does not carry out exp_lim_w\n")
+    assert told.code == 1
+    assert [one.get("error") for one in json.loads(told.out)["gateways"]] == ["Unsupported", None]
+
+
+@pytest.mark.parametrize("kind", ["ConfigError", "Unsupported", "Conflict", "LinkError", "PeerError"])
+def test_why_there_is_no_limit_is_told(tierline, state, kind):
+    with gateway(state / "gw.owner", [{"error": kind, "says": "no"}]):
+        said = tierline("owner", "limit", "--set", "max_lim_w_pct=500", "--for", "1h")
+    assert (said.code, said.out, said.err) == (1, "", "tierline: no\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--for", "1h"], 2, "Missing option '--set'"),
+        (["--set", "max_lim_w_pct=50"], 2, "Missing option"),
+        (["--set", "max_lim_w_pct", "--for", "1h"], 2, "is not function=value"),
+        (["--set", "max_lim_w_pct=50", "--for", "soon"], 2, "is no duration"),
+        (["--set", "max_lim_w_pct=50", "--for", "1h", "--start", "noon"], 2, "is no time"),
+        (["--set", "max_lim_w_pct=50", "--for", "1h", "--start", "2026-06-18T12:00:00Z", "--in", "1m"], 2, "not both"),
+        (["--set", "max_lim_w_pct=50", "--for", "1h"], 1, "no gateway runs with the state folder state"),
+        (["--set", "max_lim_w_pct=50", "--for", "1h", "none.toml"], 1, "none.toml: cannot be read"),
+    ],
+)
+def test_what_is_typed_wrong_is_told_before_anything_is_asked(tierline, state, words, code, says):
+    said = tierline("owner", "limit", *words)
+    assert said.code == code
+    assert says in said.err
+
+
+def test_a_gateway_that_does_not_run_or_is_not_named_is_told_apart(tierline, state, tmp_path):
+    text = '[node]\nname = "b"\nlevel = 2\nparty = "p"\n[[south]]\nprotocol = "sunspec"\naddress = "127.0.0.1:1"\n'
+    (tmp_path / "b.toml").write_text(text)
+    assert "the gateway of b.toml does not run: there is no state/b.owner" in tierline("owner", "list", "b.toml").err
+    with gateway(state / "a.owner", []), gateway(state / "c.owner", []):
+        assert tierline("owner", "list").err == "tierline: in state there are a, c; name one of them\n"
+        assert tierline("owner", "list", "d").code == 1
