@@ -289,8 +289,6 @@ class Watching:
             yield from self._lists(set(), {point})
         yield from self._assigned(der, shown_to, kinds)
         if record.membership.valid_to is not None:
-            if point is not None:
-                yield from self._of_series(der, {point})
             yield from self._of_programs(group, self._losing(der, shown_to, group, leavers))
 
     def _losing(self, der: DerId, parties: Iterable[PartyId], group: GroupId, leavers: _Leavers) -> set[DerId]:

@@ -78,6 +78,22 @@ async def test_a_control_touches_the_controls_of_its_program(everything, serving
     assert await everything.after(cancelled) == {"pv-1 controls feeder-1", "agg controls feeder-1"}
 
 
+async def test_active_controls_are_touched_by_what_is_active_or_would_be(
+    subscribing, serving, operator, der, send, clock
+):
+    active = await subscribing.subscribe(der("pv-1"), f"active_controls/{subscribing.program('feeder-1')}")
+    later = send("feeder-1", start=clock.now() + timedelta(hours=1), connect=True)
+    assert await subscribing.told_of(later) == set()
+    now = send("feeder-1", start=clock.now(), connect=True)
+    assert await subscribing.told_of(now) == {active.subscription_id}
+    controls = serving.programs[subscribing.program("feeder-1")].controls
+    ahead, running = sorted(controls, key=lambda mrid: controls[mrid].control.interval.start, reverse=True)
+    assert await subscribing.told_of(dispatch.cancel_control(operator, serving, ahead)) == set()
+    assert await subscribing.told_of(dispatch.cancel_control(operator, serving, running)) == {active.subscription_id}
+    gone = serving.commit(delete=[serving.control(running)])
+    assert await subscribing.told_of(gone) == {active.subscription_id}
+
+
 async def test_the_same_control_once_more_touches_nothing(everything, serving, send, clock):
     control = await send("feeder-1", start=clock.now() + timedelta(hours=1), connect=True)
     assert await everything.after(serving.commit([serving.control(control.mrid)])) == set()

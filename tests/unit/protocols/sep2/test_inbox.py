@@ -31,6 +31,7 @@ from tierline.protocols.sep2.resources import (
 from tierline.protocols.sep2.resources.exchange import Condition
 from tierline.protocols.sep2.resources.objects import DateTimeInterval
 from tierline.protocols.sep2.server import Sep2Server
+from tierline.protocols.sep2.views import short
 
 NEW = Lfdi("CD" * 20)
 CAPABILITY = DERCapability(modes_supported=1 << 20, rtg_max_w=ActivePower(multiplier=0, value=5000), type=4)
@@ -460,6 +461,52 @@ async def test_a_wish_that_cannot_be_fulfilled_is_refused(bench, pool, telling, 
     answer = await pool.ask("POST", f"/edev/{pool.own}/sub", wish("/edev", **changes))
     assert (answer.status, reason(answer)) == (status, code)
     is_valid(answer.body)
+    assert bench.store.load(SubscriptionRecord) == []
+
+
+def thresholds(lower=10, upper=20, identifier=0):
+    return Condition(attribute_identifier=identifier, lower_threshold=lower, upper_threshold=upper)
+
+
+async def mirrored(bench, pool):
+    """Let a member mirror a series; gives the path of its latest reading."""
+    made = await pool.ask("POST", "/mup", usage_point(pool.lfdi_of(pool.ders[0]), 7))
+    return f"{made.location.replace('mup', 'upt')}/mr/{short('B' * 32)}/r"
+
+
+async def test_who_stands_for_a_der_subscribes_to_its_readings_with_thresholds(bench, pool, telling):
+    reading = await mirrored(bench, pool)
+    at = f"/edev/{pool.own}/sub"
+    for resource in (reading, f"{reading[:-2]}/rs/l/r"):
+        made = await pool.ask("POST", at, wish(resource, condition=thresholds()))
+        assert made.status == 201
+        assert pool.get(made.location).condition == thresholds()
+        again = await pool.ask("POST", at, wish(resource, condition=thresholds(-5, 5)))
+        assert (again.status, again.location) == (204, made.location)
+        assert pool.get(made.location).condition == thresholds(-5, 5)
+        assert (await pool.ask("PUT", made.location, wish(resource))).status == 204
+        assert pool.get(made.location).condition is None
+
+
+async def test_readings_of_another_are_refused_as_those_of_nobody(bench, pool, other, telling):
+    reading = await mirrored(bench, pool)
+    nobody = reading.replace(reading.split("/")[2], der_id(7))
+    answers = [await other.ask("POST", f"/edev/{other.own}/sub", wish(path)) for path in (reading, nobody)]
+    assert answers[0] == answers[1]
+    assert (answers[0].status, answers[0].body) == (404, b"")
+    assert (await bench.ask("POST", bench.own("/sub"), body=wish(reading))).status == 404
+    assert bench.store.load(SubscriptionRecord) == []
+
+
+async def test_thresholds_that_cannot_be_kept_are_refused(bench, pool, telling, is_valid):
+    reading = await mirrored(bench, pool)
+    for condition, code in ((thresholds(identifier=1), 3), (thresholds(20, 10), 1)):
+        answer = await pool.ask("POST", f"/edev/{pool.own}/sub", wish(reading, condition=condition))
+        assert (answer.status, reason(answer)) == (400, code)
+        is_valid(answer.body)
+    for path in ("", "/rt", "/rs", "/rs/l"):
+        answer = await pool.ask("POST", f"/edev/{pool.own}/sub", wish(f"{reading[:-2]}{path}"))
+        assert (answer.status, reason(answer)) == (400, 1)
     assert bench.store.load(SubscriptionRecord) == []
 
 

@@ -5,10 +5,46 @@ import pytest
 from tierline.model.identity import PartyId
 from tierline.model.records import NoticeRecord, NoticeStatus, SubscriptionRecord
 from tierline.operations.serving.watching import Watch, Watched
-from tierline.protocols.sep2.codec import parse
+from tierline.protocols.sep2.codec import parse, render
 from tierline.protocols.sep2.hrefs import Place
 from tierline.protocols.sep2.notifier import Locator, Notifier, has_values, is_subscribable
-from tierline.protocols.sep2.resources import Notification
+from tierline.protocols.sep2.resources import (
+    DateTimeInterval,
+    MirrorMeterReading,
+    MirrorReadingSet,
+    MirrorUsagePoint,
+    Notification,
+    Reading,
+    ReadingType,
+)
+from tierline.protocols.sep2.views import short
+
+
+@pytest.fixture
+def meter_of(bench):
+    """Let pv-1 mirror a series; gives the path of its usage point and of the series."""
+
+    async def make(*values):
+        readings = tuple(
+            Reading(value=value, time_period=DateTimeInterval(start=60 * number, duration=60), local_id=number)
+            for number, value in enumerate(values)
+        )
+        period = DateTimeInterval(start=0, duration=60)
+        sets = MirrorReadingSet(mrid="D" * 32, time_period=period, readings=readings)
+        meter = MirrorMeterReading(mrid="B" * 32, reading_type=ReadingType(uom=38), mirror_reading_sets=(sets,))
+        lfdi = bench.LFDIS["pv-1"]
+        mirror = MirrorUsagePoint(
+            mrid="A" * 32,
+            role_flags=73,
+            service_category_kind=0,
+            status=1,
+            device_lfdi=lfdi,
+            mirror_meter_readings=(meter,),
+        )
+        point = (await bench.ask("POST", "/mup", body=render(mirror))).location.replace("mup", "upt")
+        return point, f"{point}/mr/{short('B' * 32)}"
+
+    return make
 
 
 @pytest.fixture
@@ -73,6 +109,21 @@ async def test_a_list_is_cut_to_the_limit_and_says_how_many_there_are(bench, tel
         await bench.control(start_s)
     notice, _ = tell(f"{bench.program()}/derc", limit=2)
     assert (notice.resource.all, notice.resource.results) == (3, 2)
+
+
+async def test_readings_and_active_controls_are_told_as_they_are_read(bench, tell, meter_of):
+    await bench.control(start_s=0)
+    point, at = await meter_of(5, 7)
+    for path in (f"{bench.program()}/actderc", f"{at}/r", f"{at}/rs/l/r"):
+        notice, told = tell(path)
+        assert not told.is_last
+        assert notice.resource == bench.get(f"{path}?l=255")
+        assert f'xsi:type="{type(notice.resource).__name__}"'.encode() in told.document
+    notice, _ = tell(f"{at}/rs/l/r", limit=1)
+    assert [item.value for item in notice.resource.items] == [7]
+    assert (await bench.ask("DELETE", point.replace("upt", "mup"))).status == 204
+    notice, told = tell(f"{at}/r")
+    assert (notice.status, notice.resource, told.is_last) == (NoticeStatus.DELETED, None, True)
 
 
 async def test_a_limit_of_0_asks_for_no_body(bench, tell):
@@ -154,6 +205,17 @@ def test_places_are_subscribable_or_not():
     assert has_values(Place.READING)
     assert not has_values(Place.DER_CONTROL_LIST)
     assert not has_values(Place.TIME)
+
+
+async def test_a_series_is_found_by_its_usage_point_and_mrid(bench, meter_of):
+    point, at = await meter_of(5)
+    locate = Locator(bench.state)
+    named = (bench.der(), point.removeprefix("/upt/"), "B" * 32)
+    assert locate(f"{at}/r") == Watch(Watched.READING, *named)
+    assert locate(f"{at}/rs/l/r") == Watch(Watched.READINGS, *named)
+    assert locate(f"{point}/mr/zz/r") is None
+    assert locate("/upt/zz/mr/zz/r") is None
+    assert locate(f"{at}/rs") is None
 
 
 async def test_a_new_program_is_found(bench):
