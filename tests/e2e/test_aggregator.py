@@ -268,4 +268,6 @@ async def test_a_substation_takes_a_der_over_and_gives_it_back(tmp_path, monkeyp
         breaker = next(feeder.breaker for feeder in world.state.grid.feeders if feeder.id in fed_by)
         await topology.confirm_switching(OPERATOR, world.state, {breaker: False})
         assert (await alone.get(fsa)).all == 1
-        assert await west.status(fsa) == 404
+        assert (await west.get(fsa)).all == 0
+        assert await west.status(assigned.der_program_list_link.href) == 404
+        assert (await west.get("/edev")).all == 2, "it may come back"

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tierline.model.control import Setpoints
+from tierline.model.errors import LinkError, TierlineError
 from tierline.model.identity import PartyId
-from tierline.model.records import ResponseRecord
+from tierline.model.records import ReadingRecord, ResponseRecord
 from tierline.node.compose import compose, prepare
 from tierline.node.config import parse_config
 from tierline.node.shared_channel import SharedChannel
@@ -29,6 +30,8 @@ POINT = "pv_068"
 """Fed by feeder 3; by feeder 4 once switch 107 is closed and 236 open."""
 STATIONS = {"station-3": "feeder-3", "station-4": "feeder-4"}
 SWITCHED = {107: True, 236: False}
+POLL_S, SLACK_S = 60, 30
+"""How often the gateway asks, and half a second of wall time for an answer."""
 
 
 class Region(Spine):
@@ -126,51 +129,122 @@ class Region(Spine):
                 trace.append(self.limit())
             await asyncio.sleep(0.005)
 
-
-async def test_a_der_that_is_switched_from_one_substation_to_another_is_bound_throughout_and_answers_once(tmp_path):
-    region, trace = Region(tmp_path), []
-    utility = region.utility()
-    state = utility.serving.state
-    async with region.stack, asyncio.TaskGroup() as group:
-        port, tasks = await region.start(group, utility)
-        region.count(state)
-        lfdi = region.device("gateway")
+    async def everybody(self, group):
+        """Start the utility, its substations and the gateway of one DER; gives the utility's state and all tasks."""
+        utility = self.utility()
+        state = utility.serving.state
+        port, tasks = await self.start(group, utility)
+        self.count(state)
+        self.lfdi = self.device("gateway")
         await registry.register(
             OPERATOR,
             state,
             [
-                *(registry.NewDevice(lfdi=region.certificate(name), aggregates=PartyId(name)) for name in STATIONS),
-                registry.NewDevice(lfdi=lfdi, service_point=POINT),
+                *(registry.NewDevice(lfdi=self.certificate(name), aggregates=PartyId(name)) for name in STATIONS),
+                registry.NewDevice(lfdi=self.lfdi, service_point=POINT),
             ],
         )
-        ports, stations = {"utility": port}, {}
+        self.ports, self.stations = {"utility": port}, {}
         for name in STATIONS:
-            up = region.link(port, 'use = "relay"\nenrol = "take"')
-            stations[name] = region.node(name, 4, "utility", region.serving(up))
-            ports[name], more = await region.start(group, stations[name])
+            up = self.link(port, 'use = "relay"\nenrol = "take"')
+            self.stations[name] = self.node(name, 4, "utility", self.serving(up))
+            self.ports[name], more = await self.start(group, self.stations[name])
             tasks += more
-        device = f'[[south]]\nprotocol = "sunspec"\naddress = "127.0.0.1:{await region.inverter(POINT)}"'
-        links = "".join(map(region.link, ports.values()))
-        gateway = region.node("gateway", 2, "owner", f"{links}{device}")
-        shared = gateway.follower._servers["utility"]
-        assert isinstance(shared, SharedChannel)
-        _, more = await region.start(group, gateway)
+        device = f'[[south]]\nprotocol = "sunspec"\naddress = "127.0.0.1:{await self.inverter(POINT)}"'
+        links = "".join(map(self.link, self.ports.values()))
+        self.gateway_node = self.node("gateway", 2, "owner", f"{links}{device}")
+        self.shared = self.gateway_node.follower._servers["utility"]
+        assert isinstance(self.shared, SharedChannel)
+        return state, tasks
+
+    def serves(self, name):
+        """Tell whether this one, and no other, showed the gateway its assignments last."""
+        return self.shared._showing == (f"127.0.0.1:{self.ports[name]}",)
+
+    def record_walks(self, name):
+        """Note what the gateway is told by one server from now on: how many programs, or why none."""
+        link, told = self.shared._servers[f"127.0.0.1:{self.ports[name]}"].link, []
+        walk = link.walk
+
+        async def recorded():
+            try:
+                seen = await walk()
+            except TierlineError as error:
+                told.append((self.clock.now(), type(error).__name__))
+                raise
+            told.append((self.clock.now(), len(seen.programs)))
+            return seen
+
+        link.walk = recorded
+        return told
+
+    def has(self, name):
+        """Tell whether a substation has been assigned the DER."""
+        state = self.stations[name].serving.state
+        return bool(state.groups_of.get(registry.device_of(state, self.lfdi).der_id))
+
+
+async def test_a_der_that_is_switched_from_one_substation_to_another_is_bound_throughout_and_answers_once(tmp_path):
+    region, trace = Region(tmp_path), []
+    async with region.stack, asyncio.TaskGroup() as group:
+        state, tasks = await region.everybody(group)
+        _, more = await region.start(group, region.gateway_node)
         tasks += [*more, group.create_task(region.watch(trace))]
-
-        def serves(name):
-            return shared._showing == (f"127.0.0.1:{ports[name]}",)
-
-        await region.until(lambda: serves("station-3"), 600)
+        await region.until(lambda: region.serves("station-3"), 600)
         wide = await region.order(state, "trafo_142", 180, 900, max_lim_w_pct=50)
         near = await region.order(state, "feeder-3", 180, 3000, fixed_w_pct=40)
         await region.until(lambda: region.answers(near) == [1, 2] == region.answers(wide), 900)
         await topology.confirm_switching(OPERATOR, state, SWITCHED)
-        await region.until(lambda: serves("station-4"), 600)
+        await region.until(lambda: region.serves("station-4"), 600)
         await region.until(lambda: not region.block().code("WSetEna"), 120)
         await region.until(lambda: region.answers(wide) == [1, 2, 3], 2400)
         await region.until(lambda: trace[-1] is None, 120)
         assert region.answers(near) == [1, 2], "it left the group: nothing more is said of its event"
         assert trace == [None, 50, None], "the limit held without a gap"
+        for task in tasks:
+            task.cancel()
+    await region.close()
+
+
+async def test_a_der_is_known_at_a_substation_that_could_feed_it_and_bound_there_within_one_poll(tmp_path):
+    region = Region(tmp_path)
+    async with region.stack, asyncio.TaskGroup() as group:
+        state, tasks = await region.everybody(group)
+        await region.until(lambda: all(not node.relaying.unwalked() for node in region.stations.values()), 300)
+        told = region.record_walks("station-4")
+        _, more = await region.start(group, region.gateway_node)
+        tasks += more
+        await region.until(lambda: region.serves("station-3"), 600)
+        assert {programs for _, programs in told} == {0}, "station-4 knows it and shows it nothing"
+
+        await topology.confirm_switching(OPERATOR, state, SWITCHED)
+        await region.until(lambda: region.has("station-4"), 120)
+        arrived_at = region.clock.now()
+        await region.until(lambda: told[-1][1] == 3, POLL_S + SLACK_S)
+        assert {programs for _, programs in told} == {0, 3}
+        assert sum(at > arrived_at and not programs for at, programs in told) <= 1, "bound at the next poll"
+        await region.until(lambda: region.serves("station-4"), 600)
+
+        relaying = region.stations["station-4"].relaying
+        link, channel = relaying._links[0].server.link, relaying._links[0].id
+        report, is_open = link.report, asyncio.Event()
+
+        async def held(*args):
+            if not is_open.is_set():
+                raise LinkError("the way up is cut")
+            await report(*args)
+
+        link.report = held
+        await region.until(lambda: relaying._buffer.count(channel) >= 4, 600)
+        waiting = {(one.reading.point, one.reading.time) for one in relaying._buffer.first(channel, 1000)}
+        await topology.confirm_switching(OPERATOR, state, {key: not closed for key, closed in SWITCHED.items()})
+        await region.until(lambda: not region.has("station-4") and region.has("station-3"), 120)
+        is_open.set()
+        await region.until(lambda: not relaying._buffer.count(channel), 600)
+        kept = {(one.reading.point, one.reading.time) for one in state.store.load(ReadingRecord)}
+        assert waiting <= kept, "what station-4 still held was taken"
+        await region.until(lambda: region.serves("station-3"), 600)
+        assert told[-1][1] == 0
         for task in tasks:
             task.cancel()
     await region.close()
