@@ -17,7 +17,7 @@ import structlog
 
 from tierline.model.errors import ConfigError, PeerError
 from tierline.protocols.sep2.codec import parse, render
-from tierline.protocols.sep2.resources import Error, Notification
+from tierline.protocols.sep2.resources import Error, Notification, Resource
 from tierline.protocols.sep2.transport import Response
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Notice:
     Source: IEEE 2030.5-2018, Notification.status.
     """
     body: bytes
-    """The resource as a document, empty when the notice came without."""
+    """The resource as a document, empty when the notice came without or it is of a type not spoken here."""
     new_resource_uri: str = ""
     """Where it has moved to; empty where none is stated."""
 
@@ -104,7 +104,8 @@ class NoticeListener:
             return Response(status=415)
         try:
             found = parse(request.body, Notification)
-            body = b"" if found.resource is None else render(found.resource)
+            # A bare Resource is what a type not spoken here is read as.
+            body = b"" if found.resource is None or type(found.resource) is Resource else render(found.resource)
         except PeerError as error:
             log.warning("notice_invalid", channel=post.channel, lfdi=request.peer.lfdi, why=str(error))
             return _INVALID

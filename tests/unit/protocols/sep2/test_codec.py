@@ -38,6 +38,7 @@ from tierline.protocols.sep2.resources import (
     MirrorUsagePoint,
     Notification,
     Reading,
+    Resource,
     Response,
     ResponseList,
     Time,
@@ -163,7 +164,6 @@ def test_a_notification_names_the_type_of_its_resource():
 @pytest.mark.parametrize(
     ("type_name", "complaint"),
     [
-        ("Nothing", "the type 'Nothing' is not known here"),
         ("Error", "the type 'Error' is not known here"),
         ("Notification", "a notification may not hold another"),
     ],
@@ -174,6 +174,25 @@ def test_a_notification_of_a_strange_type_is_refused(type_name, complaint):
         f' i:type="{type_name}"/><status>0</status><subscriptionURI>/s</subscriptionURI></Notification>'
     )
     with pytest.raises(PeerError, match=f"^Notification/Resource: {complaint}$"):
+        parse(text)
+
+
+def test_a_notification_of_what_is_not_spoken_here_says_that_it_changed():
+    text = document(
+        '<Notification><subscribedResource>/x</subscribedResource><Resource xmlns:i="http://www.w3.org/2001/XMLSchema-instance"'
+        ' i:type="MessagingProgramList" href="/x" all="1"><MessagingProgram/></Resource><status>0</status>'
+        "<subscriptionURI>/s</subscriptionURI></Notification>"
+    )
+    expected = Notification(subscribed_resource="/x", resource=Resource(href="/x"), status=0, subscription_uri="/s")
+    assert parse(text) == expected
+
+
+def test_a_response_of_a_type_that_is_not_spoken_here_is_refused():
+    text = document(
+        f'<ResponseList all="1" results="1"><Response xmlns:i="http://www.w3.org/2001/XMLSchema-instance" i:type="PriceResponse">'
+        f"<endDeviceLFDI>{LFDI}</endDeviceLFDI><subject>{MRID}</subject></Response></ResponseList>"
+    )
+    with pytest.raises(PeerError, match="the type 'PriceResponse' is not known here"):
         parse(text)
 
 

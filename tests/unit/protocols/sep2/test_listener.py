@@ -6,7 +6,7 @@ from tierline.model.errors import ConfigError
 from tierline.model.identity import ChannelId, Lfdi
 from tierline.protocols.sep2.codec import parse, render
 from tierline.protocols.sep2.listener import Notice, NoticeListener
-from tierline.protocols.sep2.resources import DERControlList, Error, Notification, Time
+from tierline.protocols.sep2.resources import DERControlList, Error, Notification, Reading, Time
 from tierline.protocols.sep2.transport import Peer, Request
 
 NOW = datetime(2026, 6, 18, 12, tzinfo=UTC)
@@ -60,6 +60,19 @@ def test_the_resource_comes_with_its_notice_as_a_document(post, heard):
     resource = DERControlList(href="/derp/a/derc", all=0, results=0)
     assert post(notification(resource=resource)).status == 204
     assert parse(heard[0].body, DERControlList) == resource
+
+
+def test_a_notice_of_readings_is_heard_as_any_other(post, heard):
+    reading = Reading(href="/upt/a/mr/b/r", value=7)
+    assert post(notification(subscribed_resource=reading.href, resource=reading)).status == 204
+    assert parse(heard[0].body, Reading) == reading
+
+
+def test_a_notice_of_what_is_not_spoken_here_is_heard_without_it(post, heard):
+    time = Time(href="/x", current_time=0, dst_end_time=0, dst_offset=0, dst_start_time=0, quality=7, tz_offset=0)
+    body = notification(subscribed_resource="/x", resource=time).replace(b'"Time"', b'"MessagingProgramList"')
+    assert post(body).status == 204
+    assert (heard[0].subscribed_resource, heard[0].body) == ("/x", b"")
 
 
 @pytest.mark.parametrize("content_type", ["application/xml", "text/xml; charset=utf-8", "Application/SEP+XML"])
