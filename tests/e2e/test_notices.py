@@ -21,7 +21,19 @@ from tierline.operations.serving import dispatch, registry
 from tierline.operations.serving.subscriptions import Wish
 from tierline.protocols.sep2.codec import parse, render
 from tierline.protocols.sep2.hrefs import Href, Place
-from tierline.protocols.sep2.resources import DERControlList, Notification, Subscription, SubscriptionList
+from tierline.protocols.sep2.resources import (
+    Condition,
+    DateTimeInterval,
+    DERControlList,
+    MirrorMeterReading,
+    MirrorReadingSet,
+    MirrorUsagePoint,
+    Notification,
+    Reading,
+    ReadingType,
+    Subscription,
+    SubscriptionList,
+)
 from tierline.protocols.sep2.transport import HttpClient, HttpServer, Response
 from tierline.protocols.sep2.views import short
 from tierline.security.keys import load_certificates
@@ -103,12 +115,24 @@ class Bench:
         )
         return await self.node.serving.telling.subscriptions.subscribe(who, self.device.der_id, wish)
 
-    async def limit_feeder(self, percent):
+    def client(self, name, port):
+        """Speak to the utility with the certificate of a device."""
+        anchors = [self.spine.root.certificate_der]
+        return HttpClient(
+            host="127.0.0.1",
+            port=port,
+            context=client_context(self.folder / f"{name}.pem", self.folder / f"{name}.key", anchors),
+            trust=ChainTrust(tuple(anchors), generation=1, verdicts=MemoryVerdicts(), demo=True),
+            clock=self.spine.clock,
+            network=RealNetwork(),
+        )
+
+    async def limit_feeder(self, percent, in_s=36_000, duration_s=600):
         order = dispatch.Order(
             group_id=self.group,
             setpoints=Setpoints.of({"max_lim_w_pct": Decimal(percent)}),
-            start=self.spine.clock.now() + timedelta(hours=10),
-            duration_s=600,
+            start=self.spine.clock.now() + timedelta(seconds=in_s),
+            duration_s=duration_s,
         )
         return await dispatch.create_control(OPERATOR, self.state, order)
 
@@ -210,6 +234,106 @@ async def test_whoever_subscribes_over_the_wire_is_told_until_it_cancels(bench):
         await client.close()
     (request,) = gateway.heard
     assert parse(request.body, Notification).subscription_uri == made.location
+
+
+POWER = "B" * 32
+
+
+def power(*values, at_s=0):
+    """Make a series of powers, a minute apart."""
+    readings = tuple(
+        Reading(value=value, local_id=number, time_period=DateTimeInterval(start=at_s + 60 * number, duration=60))
+        for number, value in enumerate(values)
+    )
+    period = DateTimeInterval(start=at_s, duration=60)
+    sets = MirrorReadingSet(mrid="D" * 32, time_period=period, readings=readings)
+    kind = ReadingType(uom=38, kind=37, flow_direction=19, power_of_ten_multiplier=0)
+    return MirrorMeterReading(mrid=POWER, reading_type=kind, mirror_reading_sets=(sets,))
+
+
+def mirror(lfdi, *meters):
+    return MirrorUsagePoint(
+        mrid="A" * 32,
+        role_flags=0x49,
+        service_category_kind=0,
+        status=1,
+        device_lfdi=lfdi,
+        mirror_meter_readings=meters,
+    )
+
+
+async def test_an_aggregator_is_told_of_its_members_readings_beyond_its_thresholds_and_nobody_else_is(bench):
+    party = PartyId("bright-energy")
+    names = {"aggregator": bench.spine.device("aggregator"), "stranger": bench.spine.device("stranger")}
+    own, _, stranger = await registry.register(
+        OPERATOR,
+        bench.state,
+        [
+            registry.NewDevice(lfdi=names["aggregator"], aggregates=party),
+            registry.NewDevice(lfdi=bench.other_lfdi, service_point="pv_001", managed_by=party),
+            registry.NewDevice(lfdi=names["stranger"], aggregates=PartyId("others")),
+        ],
+    )
+    front = Scripted()
+    async with bench.node.serving.http as http, bench.telling(), bench.listener(front, name="aggregator"):
+        port = (await http.listen("127.0.0.1", 0)).port
+        agg, der, other = (bench.client(name, port) for name in ("aggregator", "other", "stranger"))
+        made = await der.request("POST", "/mup", render(mirror(bench.other_lfdi, power(500))))
+        assert made.status == 201
+        entry = parse((await agg.request("GET", "/dcap")).body)
+        (point,) = parse((await agg.request("GET", f"{entry.usage_point_list_link.href}?l=9")).body).items
+        (series,) = parse((await agg.request("GET", f"{point.meter_reading_list_link.href}?l=9")).body).items
+        latest = series.reading_link.href
+        (held,) = parse((await agg.request("GET", f"{series.reading_set_list_link.href}?l=9")).body).items
+
+        def wish(resource, condition=None):
+            return render(
+                Subscription(
+                    subscribed_resource=resource,
+                    condition=condition,
+                    encoding=0,
+                    level="+S1",
+                    limit=2,
+                    notification_uri=f"https://127.0.0.1:{bench.port}/told",
+                )
+            )
+
+        beyond = Condition(attribute_identifier=0, lower_threshold=100, upper_threshold=1000)
+        at = f"/edev/{own.der_id}/sub"
+        assert (await agg.request("POST", at, wish(latest, beyond))).status == 201
+        assert (await agg.request("POST", at, wish(held.reading_list_link.href))).status == 201
+        for resource in (latest, "/upt/aaaa/mr/aaaa/r"):
+            assert (await other.request("POST", f"/edev/{stranger.der_id}/sub", wish(resource))).status == 404
+        assert (await agg.request("POST", at, wish(series.reading_type_link.href))).status == 400
+
+        for start, value in ((60, 700), (120, 1001), (180, 900)):
+            assert (await der.request("POST", made.location, render(power(value, at_s=start)))).status == 204
+            await bench.settled()
+        for client in (agg, der, other):
+            await client.close()
+    told = [parse(request.body, Notification) for request in front.heard]
+    assert [notice.resource.value for notice in told if notice.subscribed_resource == latest] == [1001]
+    lists = [notice.resource for notice in told if notice.subscribed_resource != latest]
+    assert [[item.value for item in shown.items] for shown in lists] == [[500, 700], [700, 1001], [1001, 900]]
+    assert {shown.all for shown in lists} == {2, 3, 4}
+
+
+async def test_an_event_that_begins_and_one_that_leaves_are_told_though_nobody_does_anything(bench):
+    await bench.subscribe()
+    gateway = Scripted()
+    async with bench.listener(gateway):
+        async with bench.telling():
+            await bench.limit_feeder(50, in_s=120, duration_s=120)
+            await bench.spine.until(lambda: len(gateway.heard) == 2, 3600)
+        bench.databases.close()
+        # The end comes while nobody runs.
+        await bench.spine.clock.sleep(180)
+        await bench.start()
+        async with bench.telling():
+            await bench.spine.until(lambda: len(gateway.heard) == 3, 3600)
+            await bench.settled()
+    shown = [parse(request.body, Notification).resource for request in gateway.heard]
+    assert [[item.event_status.current_status for item in listed.items] for listed in shown] == [[0], [1], []]
 
 
 async def test_a_notice_waits_for_its_listener_and_for_a_restart_and_arrives_once(bench):

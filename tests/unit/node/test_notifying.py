@@ -199,6 +199,57 @@ async def test_a_change_is_told_at_once_and_once(running):
     assert not any(line.is_open for line in running.lines)
 
 
+class ByTime:
+    """Something that time alone changes, in the place of what is known of events."""
+
+    def __init__(self, town, devices, *times):
+        self.town, self.devices, self.times = town, devices, list(times)
+        self.asked = 0
+
+    @property
+    def changes_at(self):
+        return min(self.times, default=None)
+
+    async def tell(self):
+        self.asked += 1
+        while self.times and min(self.times) <= self.town.clock.now():
+            await self.town.touch(*self.devices)
+            self.times.remove(min(self.times))
+
+    def into(self, monkeypatch):
+        monkeypatch.setattr(Subscriptions, "changes_at", property(lambda _: self.changes_at))
+        monkeypatch.setattr(Subscriptions, "tell_what_time_changed", lambda _: self.tell())
+        self.town.subscriptions.news.set()
+
+
+async def test_what_time_alone_changes_is_told_at_that_time_and_nobody_asks_in_between(running, monkeypatch):
+    (device,) = await running.register("a")
+    await running.subscribe(device, "one")
+    by_time = ByTime(running, [device], NOON + timedelta(minutes=10), NOON + timedelta(minutes=20))
+    by_time.into(monkeypatch)
+    await settle()
+    asked = by_time.asked
+    await running.clock.move(minutes=9, seconds=59)
+    assert (running.told("one"), by_time.asked) == ([], asked)
+    await running.clock.move(seconds=1)
+    assert len(running.told("one")) == 1
+    await running.clock.move(minutes=10)
+    assert len(running.told("one")) == 2
+
+
+async def test_what_time_changed_and_the_store_refused_is_told_later(running, monkeypatch):
+    (device,) = await running.register("a")
+    await running.subscribe(device, "one")
+    ByTime(running, [device], NOON + timedelta(minutes=10)).into(monkeypatch)
+    await settle()
+    running.store.refuses = True
+    await running.clock.move(minutes=10)
+    assert running.told("one") == []
+    running.store.refuses = False
+    await running.clock.move(seconds=10)
+    assert len(running.told("one")) == 1
+
+
 async def test_what_was_to_be_told_before_a_restart_is_told_after_it(town):
     (device,) = await town.register("a")
     await town.subscribe(device, "one")
