@@ -232,7 +232,7 @@ class DeviceFacts:
     functions: frozenset[str]
     """The canonical functions it can carry out."""
     carries_ramp_time: bool = False
-    """Whether `apply` carries out `ramp_time_s`."""
+    """Whether `apply` carries out `ramp_time_s`, and curves with ramps of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

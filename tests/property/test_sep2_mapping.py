@@ -64,6 +64,7 @@ CURVES = st.builds(
     open_loop_s=st.none() | hundredths,
     ramp_decrease_pct_per_s=st.none() | hundredths,
     ramp_increase_pct_per_s=st.none() | hundredths,
+    low_pass_s=st.none() | hundredths,
     v_ref_pct=st.none() | hundredths,
     autonomous_v_ref=st.booleans(),
     autonomous_v_ref_time_constant_s=st.none() | hundredths,

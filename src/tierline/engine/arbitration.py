@@ -18,6 +18,7 @@ from tierline.model.control import FunctionName, Setpoints, Value
 from tierline.model.functions import FUNCTIONS, Bound, Merge, Quantity, Unit, quantity_at
 from tierline.model.identity import ChannelId, Mrid
 from tierline.model.parties import Authority
+from tierline.model.ramps import ramp_of
 from tierline.model.validity import fault_of
 
 _RESOLUTION_PCT = Decimal("0.01")
@@ -173,6 +174,8 @@ def _refusal(claim: Claim, supported: frozenset[FunctionName], carries_ramp_time
         return "not carried out by this DER"
     if claim.ramp_time_s is not None and not carries_ramp_time:
         return "its ramp time is not carried out by this DER"
+    if not carries_ramp_time and (ramp := ramp_of(claim.function, claim.value)):
+        return f"its {ramp} is not carried out by this DER"
     return fault_of(claim.function, claim.value)
 
 

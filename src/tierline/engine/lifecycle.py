@@ -17,6 +17,7 @@ from tierline.engine.validity import problem_of
 from tierline.model.control import CANCELLED, Control, EventStatus, FunctionName, ResponseRequired
 from tierline.model.identity import Mrid
 from tierline.model.programs import Program, ResponseStatus
+from tierline.model.ramps import ramps_of
 
 Draw = Callable[[int, int], int]
 """Draws a whole number from the first to the second argument, both included, uniformly."""
@@ -203,8 +204,7 @@ def first_sight(
         return move(event, Cause.SUPERSEDE)
     if problem_of(control):
         return move(event, Cause.INVALID)
-    keeps_ramp = carries_ramp_time or control.ramp_time_s is None
-    if not (keeps_ramp and supported.issuperset(control.setpoints)):
+    if not (supported.issuperset(control.setpoints) and (carries_ramp_time or not ramps_of(control))):
         return move(event, Cause.NOT_SUPPORTED)
     r1, r2 = _drawn(control.randomize_start_s, draw), _drawn(control.randomize_duration_s, draw)
     starts_at = control.interval.start + timedelta(seconds=r1)

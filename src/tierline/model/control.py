@@ -84,6 +84,8 @@ class Curve:
     open_loop_s: Decimal | None = None
     ramp_decrease_pct_per_s: Decimal | None = None
     ramp_increase_pct_per_s: Decimal | None = None
+    low_pass_s: Decimal | None = None
+    """rampPT1Tms: how long a low-pass filter takes to settle to 95 % of a step."""
     v_ref_pct: Decimal | None = None
     autonomous_v_ref: bool = False
     autonomous_v_ref_time_constant_s: Decimal | None = None

@@ -74,6 +74,7 @@ def _faults_of_curve(row: FunctionRow, curve: Curve) -> Iterator[str]:
         ("open loop time", curve.open_loop_s),
         ("ramp down", curve.ramp_decrease_pct_per_s),
         ("ramp up", curve.ramp_increase_pct_per_s),
+        ("low-pass filter", curve.low_pass_s),
         ("reference voltage", curve.v_ref_pct),
         ("time constant of the reference voltage", curve.autonomous_v_ref_time_constant_s),
     ):

@@ -31,6 +31,7 @@ GOOD = {
         "v_ref_pct": 99.5,
         "ramp_decrease_pct_per_s": 1,
         "ramp_increase_pct_per_s": 2,
+        "low_pass_s": 3,
         "autonomous_v_ref_time_constant_s": 300,
         "autonomous_v_ref": True,
     },

@@ -189,6 +189,16 @@ def test_what_the_der_does_not_carry_out_is_said():
     assert applied.displaced == set()
 
 
+def test_a_default_with_a_ramp_that_the_der_does_not_keep_to_is_said_and_left_out():
+    points = (CurvePoint(x=Decimal(98), y=Decimal(0)), CurvePoint(x=Decimal(102), y=Decimal(-44)))
+    ramped = Curve(mrid=Mrid("1"), points=points, ramp_increase_pct_per_s=Decimal(5))
+    told = [default("volt_var", ramped), default("max_lim_w_pct", 50)]
+    applied = arbitrate(told, ratings=TEN_KW, supported=ALL, carries_ramp_time=False)
+    assert set(applied.setpoints) == {"max_lim_w_pct"}
+    assert "its rampIncTms is not carried out by this DER" in [entry.reason for entry in applied.explanation]
+    assert "volt_var" in arbitrate(told, ratings=TEN_KW, supported=ALL, carries_ramp_time=True).setpoints
+
+
 def test_the_ramp_time_is_that_of_the_first_ranked_control_that_has_one():
     applied = decide(
         claim("max_lim_w_pct", 50, ramp_time_s=None),

@@ -8,7 +8,8 @@ import pytest
 
 from tierline.engine import lifecycle as lc
 from tierline.engine.validity import problem_of
-from tierline.model.control import Droop, Setpoints
+from tierline.model.control import Curve, CurvePoint, Droop, Setpoints
+from tierline.model.identity import Mrid
 from tierline.model.programs import ResponseStatus
 
 
@@ -21,6 +22,11 @@ def load_player():
 
 p = load_player()
 PROGRAM = p.program("F0", 5)
+RAMPED = Curve(
+    mrid=Mrid("0" * 32),
+    points=(CurvePoint(x=Decimal(98), y=Decimal(0)), CurvePoint(x=Decimal(102), y=Decimal(-44))),
+    ramp_decrease_pct_per_s=Decimal(5),
+)
 
 
 def meet(control, now=0, *, draw=p.middle, **more):
@@ -89,6 +95,9 @@ def test_an_effective_duration_is_never_negative():
         (p.limit("A", -100, 50, ramp_time_s=Decimal(0)), {}, [252]),
         (p.limit("A", -100, 50, 101, ramp_time_s=Decimal(5)), {}, [253]),
         (p.limit("A", 0, 50, ramp_time_s=Decimal(5)), {"carries_ramp_time": True}, [1]),
+        (p.event("A", 0, 50, {"volt_var": RAMPED}), {}, [252]),
+        (p.event("A", 0, 50, {"volt_var": RAMPED}), {"carries_ramp_time": True}, [1]),
+        (p.event("A", 0, 50, {"volt_var": replace(RAMPED, ramp_decrease_pct_per_s=None)}), {}, [1]),
         (p.event("A", 0, 50, {"from_another_planet": Decimal(1)}), {}, [252]),
         (p.limit("A", -100, 50, status=2), {"supported": frozenset()}, [1, 6]),
         (p.limit("A", -100, 50, status=3), {}, [1, 6]),

@@ -132,6 +132,7 @@ def test_a_curve_over_active_power_may_begin_where_it_is_absorbed():
         "open_loop_s",
         "ramp_decrease_pct_per_s",
         "ramp_increase_pct_per_s",
+        "low_pass_s",
         "v_ref_pct",
         "autonomous_v_ref_time_constant_s",
     ],

@@ -34,6 +34,7 @@ curves = st.builds(
     points=st.lists(points, max_size=4).map(tuple),
     y_reference=st.sampled_from(Reference),
     open_loop_s=st.none() | numbers,
+    low_pass_s=st.none() | numbers,
     autonomous_v_ref=st.booleans(),
     creation_time=st.none() | times,
 )

@@ -39,6 +39,7 @@ _CURVE_NUMBERS = (
     "open_loop_s",
     "ramp_decrease_pct_per_s",
     "ramp_increase_pct_per_s",
+    "low_pass_s",
     "v_ref_pct",
     "autonomous_v_ref_time_constant_s",
 )
@@ -135,6 +136,7 @@ def _parsed_curve(row: FunctionRow, given: JsonValue) -> Curve:
         open_loop_s=fields.maybe("open_loop_s"),
         ramp_decrease_pct_per_s=fields.maybe("ramp_decrease_pct_per_s"),
         ramp_increase_pct_per_s=fields.maybe("ramp_increase_pct_per_s"),
+        low_pass_s=fields.maybe("low_pass_s"),
         v_ref_pct=fields.maybe("v_ref_pct"),
         autonomous_v_ref=fields.boolean("autonomous_v_ref"),
         autonomous_v_ref_time_constant_s=fields.maybe("autonomous_v_ref_time_constant_s"),
@@ -236,6 +238,7 @@ def _written_curve(curve: Curve) -> JsonValue:
         curve.open_loop_s,
         curve.ramp_decrease_pct_per_s,
         curve.ramp_increase_pct_per_s,
+        curve.low_pass_s,
         curve.v_ref_pct,
         curve.autonomous_v_ref_time_constant_s,
     )

@@ -158,6 +158,7 @@ def _as_served(serving: Serving, curve: Curve) -> Curve:
         open_loop_s=curve.open_loop_s,
         ramp_decrease_pct_per_s=curve.ramp_decrease_pct_per_s,
         ramp_increase_pct_per_s=curve.ramp_increase_pct_per_s,
+        low_pass_s=curve.low_pass_s,
         v_ref_pct=curve.v_ref_pct,
         autonomous_v_ref=curve.autonomous_v_ref,
         autonomous_v_ref_time_constant_s=curve.autonomous_v_ref_time_constant_s,

@@ -12,6 +12,7 @@ from typing import Final, assert_never
 from tierline.model.control import Curve, CurvePoint, Droop, FixedVar, PowerFactor, Setpoints
 from tierline.model.control import Value as Canonical
 from tierline.model.errors import Unsupported
+from tierline.model.ramps import ramp_of
 from tierline.protocols.sunspec.codec import Block, Value
 from tierline.protocols.sunspec.inverter import ADOPTIONS, Adoption
 from tierline.protocols.sunspec.mapping import (
@@ -29,6 +30,11 @@ from tierline.protocols.sunspec.mapping import (
 
 ENABLE: Final = "Ena"
 """What switches a model of stored curves on."""
+OPEN_LOOP_SHARE: Final = Decimal("0.768621786840241")
+"""ln 10 / ln 20: a low-pass filter of the first order that has settled to 95 % after a time has come to 90 % after this share of it.
+
+rampPT1Tms (IEEE 2030.5-2018 DERCurve) counts to 95 %, the open loop response time (IEEE 1547-2018 3.1, SunSpec RspTms) to 90 %.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,13 +273,10 @@ def curve_values(row: CurveRow, curve: Curve, block: Block) -> dict[str, Value]:
         if curve.y_reference not in row.references:
             raise Unsupported(f"{row.name}: {row.model_id}.DeptRef has no {curve.y_reference.name}")
         values["DeptRef"] = row.references[curve.y_reference]
-    if curve.ramp_decrease_pct_per_s or curve.ramp_increase_pct_per_s:
-        # IEEE 2030.5-2018 DERCurve: 0 means no limit, so only another value asks for something.
-        raise Unsupported(
-            f"{row.name}: SunSpec curves have no ramp of their own, asked for by rampDecTms or rampIncTms"
-        )
+    if ramp := ramp_of(row.name, curve):
+        raise Unsupported(f"{row.name}: SunSpec curves have no ramp of their own, asked for by {ramp}")
     extras: dict[str, Value] = {
-        "RspTms": curve.open_loop_s,
+        "RspTms": curve.low_pass_s * OPEN_LOOP_SHARE if curve.low_pass_s else curve.open_loop_s,
         "VRef": curve.v_ref_pct,
         "VRefAutoTms": curve.autonomous_v_ref_time_constant_s,
         "VRefAutoEna": 1 if curve.autonomous_v_ref else None,

@@ -31,6 +31,14 @@ def test_a_curve_has_one_to_ten_points(count):
         write_curve(Curve(mrid=VOLT_VAR.mrid, points=POINTS[:1] * count), "volt_var", "/dc/a")
 
 
+def test_a_low_pass_filter_is_told_by_the_time_it_takes_to_settle():
+    filtered = Curve(mrid=VOLT_VAR.mrid, points=POINTS, low_pass_s=Decimal("2.5"))
+    wire = write_curve(filtered, "volt_var", "/dc/a")
+    assert wire.ramp_pt1_tms == 250
+    assert read_curve(wire).low_pass_s == Decimal("2.5")
+    assert write_curve(VOLT_VAR, "volt_var", "/dc/a").ramp_pt1_tms is None
+
+
 def test_a_time_that_is_too_long_is_refused():
     slow = Curve(mrid=VOLT_VAR.mrid, points=POINTS, open_loop_s=Decimal(700))
     with pytest.raises(Unsupported, match="openLoopTms cannot be 700"):

@@ -468,6 +468,8 @@ async def test_a_value_never_holds_with_the_meaning_of_another(bench):
         ({"volt_var": replace(VOLT_VAR, y_reference=Reference.NONE)}, "no NONE"),
         ({"volt_var": replace(VOLT_VAR, points=VOLT_VAR.points * 3)}, "12 points"),
         ({"volt_var": replace(VOLT_VAR, points=())}, "0 points"),
+        ({"volt_var": replace(VOLT_VAR, ramp_decrease_pct_per_s=Decimal(5))}, "asked for by rampDecTms"),
+        ({"volt_var": replace(VOLT_VAR, low_pass_s=Decimal(5))}, "asked for by rampPT1Tms"),
         ({"volt_watt": curve((106, 100), reference=Reference.SET_MAX_W, v_ref_pct=Decimal(99))}, "VRef"),
         ({"fixed_var": FixedVar(value_pct=Decimal(1), reference=Reference.SET_EFFECTIVE_V)}, "SET_EFFECTIVE_V"),
     ],
@@ -476,6 +478,17 @@ async def test_what_cannot_be_carried_out_is_refused_before_anything_is_written(
     with pytest.raises(Unsupported, match=complaint):
         await bench.device.apply(Setpoints.of({"energize": False} | values))
     assert bench.network.writes() == 0
+    await bench.device.close()
+
+
+@pytest.mark.parametrize("function", ["volt_var", "volt_watt"])
+async def test_a_low_pass_filter_is_told_as_the_response_time_it_comes_to(bench, function):
+    wanted = replace(EVERYTHING[function], open_loop_s=None, low_pass_s=Decimal(10))
+    back = await bench.device.apply(Setpoints.of({function: wanted}))
+    assert back.setpoints[function] == wanted
+    held = bench.inverter.image.block({"volt_var": 705, "volt_watt": 706}[function])
+    assert abs(held.number("Crv[0].RspTms") - Decimal("7.686")) <= held.resolution("Crv[0].RspTms") / 2
+    assert (await bench.device.apply(Setpoints.of({function: wanted}))).writes == 0
     await bench.device.close()
 
 
