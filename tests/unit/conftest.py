@@ -148,13 +148,14 @@ def der(serving):
 def send(serving, operator):
     """Create a control: `await send("feeder-1", start=clock.now(), max_lim_w_pct=Decimal(50))`."""
 
-    async def create(group, *, start, duration_s=900, reason="", **setpoints):
+    async def create(group, *, start, duration_s=900, reason="", ramp_time_s=None, **setpoints):
         record = topology.find_group(serving, group)
         order = dispatch.Order(
             group_id=record.group.id,
             setpoints=Setpoints.of(setpoints),
             start=start,
             duration_s=duration_s,
+            ramp_time_s=ramp_time_s,
             reason=reason,
         )
         return (await dispatch.create_control(operator, serving, order)).control

@@ -195,6 +195,10 @@ def _show_preview(session: Session, request: "ControlRequest") -> None:
             typer.echo(f"  at most {wording.power(found['relief_w'])} less generation, by ratings")
         for one in found["excluded"]:
             typer.echo(f"  {one['service_point'] or one['der_id']} does not get it: {one['why']}")
+        for one in found["refusing"]:
+            typer.echo(f"  {one['service_point'] or one['der_id']} will refuse it: {one['why']}")
+        for warning in found["warnings"]:
+            typer.echo(f"  {warning}")
         for other in found["overlaps"]:
             rank = "the new one ranks first" if other["new_one_wins"] else "the other one ranks first"
             typer.echo(

@@ -165,6 +165,8 @@ class Preview(TypedDict):
     members: list[Member]
     excluded: list[Excluded]
     not_seen: list[str]
+    refusing: list[Excluded]
+    warnings: list[str]
     rated_w: float
     relief_w: float | None
     overlaps: list[Overlap]

@@ -204,7 +204,10 @@ def first_sight(
         return move(event, Cause.SUPERSEDE)
     if problem_of(control):
         return move(event, Cause.INVALID)
-    if not (supported.issuperset(control.setpoints) and (carries_ramp_time or not ramps_of(control))):
+    is_carried_out = supported.issuperset(control.setpoints) and (
+        carries_ramp_time or not ramps_of(control.setpoints, control.ramp_time_s)
+    )
+    if not is_carried_out:
         return move(event, Cause.NOT_SUPPORTED)
     r1, r2 = _drawn(control.randomize_start_s, draw), _drawn(control.randomize_duration_s, draw)
     starts_at = control.interval.start + timedelta(seconds=r1)

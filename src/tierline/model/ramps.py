@@ -1,8 +1,9 @@
 """Ramps that one command asks for, beside the ramp rate a device has for all of them."""
 
+from decimal import Decimal
 from typing import Final
 
-from tierline.model.control import Control, Curve, Value
+from tierline.model.control import Curve, Setpoints, Value
 from tierline.model.functions import FUNCTIONS, Unit
 
 _OVER_VOLTAGE: Final = Unit.PCT_VREF
@@ -27,7 +28,7 @@ def ramp_of(function: str, value: Value) -> str:
     return " and ".join(name for name, is_asked in asked.items() if is_asked)
 
 
-def ramps_of(control: Control) -> tuple[str, ...]:
-    """Say which ramps of their own a control and its curves ask for."""
-    curves = [f"{ramp} of {name}" for name, value in control.setpoints.items() if (ramp := ramp_of(name, value))]
-    return (*(["rampTms"] if control.ramp_time_s is not None else []), *curves)
+def ramps_of(setpoints: Setpoints, ramp_time_s: Decimal | None) -> tuple[str, ...]:
+    """Say which ramps of their own a control with a ramp time and its curves ask for."""
+    curves = [f"{ramp} of {name}" for name, value in setpoints.items() if (ramp := ramp_of(name, value))]
+    return (*(["rampTms"] if ramp_time_s is not None else []), *curves)

@@ -33,6 +33,7 @@ from tierline.operations.serving.limits import recall
 from tierline.operations.serving.state import Serving
 from tierline.operations.serving.topology import adopt_grid
 from tierline.protocols.sep2.mapping.carry import why_not
+from tierline.protocols.sep2.mapping.described import lacking
 from tierline.protocols.sep2.north import Sep2North
 from tierline.protocols.sep2.server import Sep2Server
 from tierline.protocols.sep2.transport import HttpServer
@@ -304,6 +305,7 @@ def _serving(config: NodeConfig, identity: Identity, node: Node) -> ServingHalf:
             for part in config.governor
         ),
         carriers=[why_not],
+        lacking=lacking,
     )
     state.consequences += [joining(state), handed_over.remembering(state)]
     state.control_points.update(control_points_of(config.serve.sep2, state.grid))

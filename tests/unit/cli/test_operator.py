@@ -167,6 +167,17 @@ def test_a_dry_run_and_a_preview_send_nothing(node, serving, control):
     assert list(serving.program_of_control) == [control]
 
 
+def test_a_preview_tells_who_will_refuse(node, serving, der):
+    serving.lacking = lambda _document, functions: tuple(functions)
+    der_id = der("pv-1").der_id
+    serving.infos[der_id, DerInfoKind.CAPABILITY] = DerInfoRecord(
+        party=serving.party, der_id=der_id, kind=DerInfoKind.CAPABILITY, document=b"", changed_at=serving.clock.now()
+    )
+    said = node("control", "preview", *CREATE[2:-2], "--ramp", "5")
+    assert "pv-1 will refuse it: by its capability it does not carry out max_lim_w_pct" in said
+    assert "rampTms: a DER that has no such ramp answers 252" in said
+
+
 def test_a_preview_tells_what_the_governor_says(node, serving):
     serving.budget = (Cap(name="cautious", window=timedelta(hours=1), power_w=Decimal(10_000)),)
     words = ("control", "preview", *CREATE[2:-2])

@@ -75,6 +75,14 @@ async def test_a_preview_sends_nothing(api, serving):
     assert not serving.program_of_control
 
 
+async def test_a_preview_names_who_will_refuse(api, respond):
+    control = await create(api, ramp_time_s=5)
+    await respond("pv-1", control["mrid"], 252)
+    found = (await api.post("/controls/preview", json=BODY | {"ramp_time_s": 9})).json()
+    assert [(one["service_point"], "answered 252" in one["why"]) for one in found["refusing"]] == [("pv-1", True)]
+    assert found["warnings"] == ["rampTms: a DER that has no such ramp answers 252"]
+
+
 async def test_a_preview_shows_what_it_meets(api):
     control = await create(api, group="sub-1", duration_s=3600)
     found = (await api.post("/controls/preview", json=BODY)).json()

@@ -1,13 +1,11 @@
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
-from tierline.model.control import Control, Curve, CurvePoint, Interval, Setpoints
+from tierline.model.control import Curve, CurvePoint, Setpoints
 from tierline.model.identity import Mrid
 from tierline.model.ramps import ramp_of, ramps_of
 
-NOON = datetime(2026, 6, 18, 12, tzinfo=UTC)
 FIVE = Decimal(5)
 
 
@@ -42,17 +40,7 @@ def test_only_curves_have_ramps_of_their_own():
 
 
 def test_a_control_asks_for_its_own_ramp_time_and_for_those_of_its_curves():
-    def control(ramp_time_s, **setpoints):
-        return Control(
-            mrid=Mrid("0" * 32),
-            creation_time=NOON,
-            interval=Interval(start=NOON, duration_s=60),
-            setpoints=Setpoints.of(setpoints),
-            ramp_time_s=ramp_time_s,
-        )
-
-    assert ramps_of(control(None, max_lim_w_pct=FIVE, volt_var=curve())) == ()
-    assert ramps_of(control(Decimal(0), volt_var=curve(ramp_decrease_pct_per_s=FIVE))) == (
-        "rampTms",
-        "rampDecTms of volt_var",
-    )
+    plain = Setpoints.of({"max_lim_w_pct": FIVE, "volt_var": curve()})
+    assert ramps_of(plain, None) == ()
+    ramped = Setpoints.of({"volt_var": curve(ramp_decrease_pct_per_s=FIVE)})
+    assert ramps_of(ramped, Decimal(0)) == ("rampTms", "rampDecTms of volt_var")

@@ -286,6 +286,10 @@ class Preview(Shown):
     members: list[Member]
     excluded: list[Excluded]
     not_seen: list[str]
+    refusing: list[Excluded]
+    """Members that are known to answer 252, and why."""
+    warnings: list[str]
+    """What members may refuse of which that is not known."""
     rated_w: Number
     relief_w: Number | None
     overlaps: list[Overlap]

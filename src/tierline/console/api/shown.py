@@ -226,6 +226,11 @@ class Shows:
                 for one in preview.excluded
             ],
             not_seen=list(preview.not_seen),
+            refusing=[
+                models.Excluded(der_id=one.der_id, service_point=serving.devices[one.der_id].service_point, why=one.why)
+                for one in preview.refusing
+            ],
+            warnings=list(preview.warnings),
             rated_w=preview.rated_w,
             relief_w=preview.relief_w,
             overlaps=[

@@ -11,6 +11,9 @@ from tierline.engine.access import Verb
 from tierline.engine.serving_status import latest_end
 from tierline.model.control import ENDED_EARLY
 from tierline.model.errors import Forbidden
+from tierline.model.programs import ResponseStatus
+from tierline.model.ramps import ramps_of
+from tierline.model.records import DerInfoKind
 from tierline.operations.serving.access import require
 from tierline.operations.serving.dispatch import check_order
 from tierline.operations.serving.limits import govern
@@ -18,6 +21,7 @@ from tierline.operations.serving.programs import check_carried, program_of
 from tierline.operations.serving.relief import ratings_w, relief_w
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from tierline.model.control import Control
@@ -31,6 +35,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excluded:
     """A DER of the group that would not get the control."""
+
+    der_id: DerId
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusing:
+    """A member that would answer 252, by what it said of itself or answered before."""
 
     der_id: DerId
     why: str
@@ -57,6 +69,10 @@ class Preview:
     excluded: tuple[Excluded, ...]
     not_seen: tuple[DerId, ...]
     """Members that have not called since this node started: they get it when they call."""
+    refusing: tuple[Refusing, ...]
+    """Members that are known to refuse it."""
+    warnings: tuple[str, ...]
+    """What may be refused by members of which that is not known."""
     rated_w: Decimal
     """Ratings of the members together."""
     relief_w: Decimal | None
@@ -82,17 +98,48 @@ def preview_control(principal: Principal, serving: Serving, order: Order) -> Pre
             excluded.append(Excluded(der_id=der_id, why=why))
         else:
             members.append(device)
+    ramps = ramps_of(order.setpoints, order.ramp_time_s)
     by_point = ratings_w(serving)
     ratings = [by_point.get(device.service_point, Decimal(0)) for device in members]
     return Preview(
         members=tuple(device.der_id for device in members),
         excluded=tuple(excluded),
         not_seen=tuple(device.der_id for device in members if device.der_id not in serving.last_seen),
+        refusing=tuple(_refusing(serving, order, members)),
+        warnings=tuple(f"{ramp}: a DER that has no such ramp answers 252" for ramp in ramps),
         rated_w=sum(ratings, Decimal(0)),
         relief_w=relief_w(order.setpoints, ratings),
         overlaps=tuple(_overlaps(serving, order)),
         refused=_refused(principal, serving, order),
     )
+
+
+def _refusing(serving: Serving, order: Order, members: Iterable[EndDeviceRecord]) -> Iterator[Refusing]:
+    for device in members:
+        if why := _lacks(serving, order, device.der_id) or _refused_before(serving, order, device.der_id):
+            yield Refusing(der_id=device.der_id, why=why)
+
+
+def _lacks(serving: Serving, order: Order, der_id: DerId) -> str:
+    told = serving.infos.get((der_id, DerInfoKind.CAPABILITY))
+    if told is None or serving.lacking is None:
+        return ""
+    lacks = serving.lacking(told.document, order.setpoints)
+    return f"by its capability it does not carry out {', '.join(lacks)}" if lacks else ""
+
+
+def _refused_before(serving: Serving, order: Order, der_id: DerId) -> str:
+    """Find an earlier control that asked for a ramp as well and for no other function, and was answered 252."""
+    ramps = ramps_of(order.setpoints, order.ramp_time_s)
+    if not ramps:
+        return ""
+    for mrid, status in serving.responses_of.get(der_id, ()):
+        record = serving.control(mrid) if status is ResponseStatus.REJECTED_PARAMETER else None
+        if record is None or not record.control.setpoints.keys() <= order.setpoints.keys():
+            continue
+        if shared := set(ramps) & set(ramps_of(record.control.setpoints, record.control.ramp_time_s)):
+            return f"it answered 252 to control {mrid}, which asked for {' and '.join(sorted(shared))} too"
+    return ""
 
 
 def _refused(principal: Principal, serving: Serving, order: Order) -> str:

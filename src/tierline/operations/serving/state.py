@@ -60,6 +60,9 @@ if TYPE_CHECKING:
 Carrier = Callable[["Setpoints", "Decimal | None"], str]
 """Says why a south face cannot carry setpoints with a ramp time in seconds; empty when it can."""
 
+Lacking = Callable[[bytes, "Iterable[str]"], tuple[str, ...]]
+"""Says which of some functions a DER lacks by the capability it put, as it was received."""
+
 Consequence = Callable[["Sequence[Record]", "Sequence[Record]"], "Iterable[Record]"]
 """Says what else must become durable together with what is put and deleted: notices, Responses and readings to hand on."""
 
@@ -148,6 +151,8 @@ class Serving:
     """Access tokens of operators by name, revoked ones included."""
     carriers: list[Carrier] = field(default_factory=list)
     """One for each south face."""
+    lacking: Lacking | None = None
+    """Given by the south face that knows the form of what DERs put."""
     consequences: list[Consequence] = field(default_factory=list)
     """Asked before every change, each once, about what the caller changes."""
     observers: list[Observer] = field(default_factory=list)

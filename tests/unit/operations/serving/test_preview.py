@@ -1,5 +1,6 @@
 """What a control would do."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -9,16 +10,22 @@ from tierline.engine.governor import Cap
 from tierline.model.control import Curve, CurvePoint, PowerFactor, Setpoints
 from tierline.model.errors import Unsupported
 from tierline.model.identity import Mrid, PartyId
-from tierline.operations.serving import dispatch, programs, registry, topology
+from tierline.model.parties import Principal, Role
+from tierline.model.records import DerInfoKind
+from tierline.operations.serving import dispatch, programs, registry, telemetry, topology
 from tierline.operations.serving.preview import preview_control
+from tierline.ports import DeviceFacts
+from tierline.protocols.sep2.codec import render
 from tierline.protocols.sep2.mapping.carry import why_not
+from tierline.protocols.sep2.mapping.described import lacking
+from tierline.protocols.sep2.mapping.description import write_capability
 
 
 @pytest.fixture
 def preview(serving, operator, clock):
     """Preview a control for a group: `preview("feeder-1", max_lim_w_pct=Decimal(50))`."""
 
-    def ask(group, *, after_s=0, duration_s=900, randomize_s=0, **setpoints):
+    def ask(group, *, after_s=0, duration_s=900, randomize_s=0, ramp_time_s=None, **setpoints):
         order = dispatch.Order(
             group_id=topology.find_group(serving, group).group.id,
             setpoints=Setpoints.of(setpoints),
@@ -26,6 +33,7 @@ def preview(serving, operator, clock):
             duration_s=duration_s,
             randomize_start_s=randomize_s,
             randomize_duration_s=randomize_s,
+            ramp_time_s=ramp_time_s,
         )
         return preview_control(operator, serving, order)
 
@@ -134,3 +142,59 @@ def test_curves_must_fit_their_elements(curve, reason):
     made = Curve(**{**curve, "mrid": Mrid("0" * 32), "points": points})
     assert reason in why_not(Setpoints.of({"volt_var": made}), None)
     assert bool(reason) == bool(why_not(Setpoints.of({"volt_var": made}), None))
+
+
+def capability(*functions):
+    facts = DeviceFacts(
+        manufacturer="m",
+        model="x",
+        serial="",
+        version="1",
+        nameplate={"rtg_max_w": Decimal(10_000)},
+        settings={},
+        functions=frozenset(functions),
+    )
+    return render(write_capability(facts))
+
+
+async def test_who_has_no_such_function_by_its_own_word_will_refuse_it(serving, der, preview):
+    serving.lacking = lacking
+    who = Principal(party=serving.party, role=Role.DEVICE, name="x", lfdi=serving.lfdi_of[der("pv-1").der_id])
+    await telemetry.put_info(
+        who, serving, der("pv-1").der_id, DerInfoKind.CAPABILITY, capability("max_lim_w_pct", "target_w")
+    )
+    found = preview("feeder-1", max_lim_w_pct=Decimal(50), connect=False)
+    assert [(one.der_id, one.why) for one in found.refusing] == [
+        (der("pv-1").der_id, "by its capability it does not carry out connect")
+    ]
+    assert preview("feeder-1", max_lim_w_pct=Decimal(50)).refusing == ()
+    serving.lacking = None
+    assert preview("feeder-1", connect=False).refusing == ()
+
+
+async def test_a_ramp_is_warned_of_and_who_refused_one_is_named(send, respond, der, clock, preview):
+    assert preview("feeder-1", max_lim_w_pct=Decimal(50)).warnings == ()
+    ramped = preview("feeder-1", ramp_time_s=Decimal(5), max_lim_w_pct=Decimal(50))
+    assert (ramped.refusing, ramped.warnings) == ((), ("rampTms: a DER that has no such ramp answers 252",))
+    control = await send("feeder-1", start=clock.now(), ramp_time_s=Decimal(9), max_lim_w_pct=Decimal(60))
+    await respond("pv-1", control.mrid, 252)
+    (one,) = preview("feeder-1", ramp_time_s=Decimal(5), max_lim_w_pct=Decimal(50)).refusing
+    assert (one.der_id, one.why) == (
+        der("pv-1").der_id,
+        f"it answered 252 to control {control.mrid}, which asked for rampTms too",
+    )
+    assert preview("feeder-1", max_lim_w_pct=Decimal(50)).refusing == ()
+    assert preview("feeder-1", ramp_time_s=Decimal(5), connect=False).refusing == ()  # it may have lacked the function
+
+
+async def test_a_curve_with_a_ramp_of_its_own_is_warned_of(send, respond, clock, preview):
+    points = (CurvePoint(x=Decimal(92), y=Decimal(44)), CurvePoint(x=Decimal(98), y=Decimal(0)))
+    ramped = Curve(mrid=Mrid("0" * 32), points=points, ramp_decrease_pct_per_s=Decimal(5))
+    found = preview("feeder-1", volt_var=ramped)
+    assert found.warnings == ("rampDecTms of volt_var: a DER that has no such ramp answers 252",)
+    other = await send(
+        "feeder-1", start=clock.now(), ramp_time_s=Decimal(5), volt_var=replace(ramped, ramp_decrease_pct_per_s=None)
+    )
+    await respond("pv-1", other.mrid, 252)
+    await respond("pv-2", other.mrid, 1)
+    assert preview("feeder-1", volt_var=ramped).refusing == ()  # it was asked for another ramp

@@ -4,7 +4,7 @@ from tierline.model.records import DerInfoKind
 from tierline.operations.serving.members import Told
 from tierline.ports import DeviceFacts
 from tierline.protocols.sep2.codec import render
-from tierline.protocols.sep2.mapping.described import read_told
+from tierline.protocols.sep2.mapping.described import lacking, read_told
 from tierline.protocols.sep2.mapping.description import write_availability, write_capability, write_settings
 
 FACTS = DeviceFacts(
@@ -38,3 +38,9 @@ def test_settings_that_do_not_say_what_is_enabled_say_nothing_of_functions():
 def test_what_cannot_be_read_or_tells_no_quantity_tells_nothing():
     assert read_told(DerInfoKind.CAPABILITY, b"<Time/>") == Told()
     assert read_told(DerInfoKind.STATUS, b"") == Told()
+
+
+def test_what_a_capability_does_not_name_is_lacking_where_it_could_have_been_named():
+    document = render(write_capability(FACTS))
+    assert lacking(document, ["target_w", "connect", "volt_var", "es_delay_s"]) == ("connect", "volt_var")
+    assert lacking(b"", ["connect"]) == ()

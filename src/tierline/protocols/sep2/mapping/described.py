@@ -15,6 +15,7 @@ from tierline.protocols.sep2.resources.objects import SignedQuantity, UnsignedQu
 from tierline.protocols.sep2.resources.rows import rows_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from decimal import Decimal
 
     from tierline.protocols.sep2.resources.rows import Value
@@ -44,6 +45,15 @@ def read_told(kind: DerInfoKind, document: bytes) -> Told:
         if isinstance(value, SignedQuantity | UnsignedQuantity):
             values[row.field] = from_scale(value.value, value.multiplier)
     return Told(values=values, functions=_functions(resource))
+
+
+def lacking(capability: bytes, functions: Iterable[str]) -> tuple[str, ...]:
+    """Say which of some functions a DERCapability does not name; of what it has no bit for nothing can be said."""
+    told = read_told(DerInfoKind.CAPABILITY, capability).functions
+    if told is None:
+        return ()
+    known = functions_of_bitmap(-1)
+    return tuple(name for name in functions if name in known and name not in told)
 
 
 def _functions(resource: Value) -> frozenset[str] | None:
