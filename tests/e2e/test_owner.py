@@ -37,6 +37,7 @@ class Site:
     @asynccontextmanager
     async def running(self, follow=""):
         port = await self.spine.inverter(POINT)
+        self.spine.inverters[POINT].image.set_values(703, {"ESDlyTms": 7})
         clock = self.spine.clock
         self.file.write_text(
             f'[node]\nname = "gateway"\nlevel = 2\nparty = "owner-1"\n'
@@ -92,6 +93,9 @@ class Site:
         block = self.spine.inverters[POINT].image.block(704)
         return block.value("WMaxLimPct") if block.code("WMaxLimPctEna") else None
 
+    def delay_s(self):
+        return self.spine.inverters[POINT].image.block(703).value("ESDlyTms")
+
     def records(self, kind):
         """Read what the gateway keeps, once it has ended."""
         databases = Databases()
@@ -141,10 +145,11 @@ async def test_a_gateway_that_is_away_at_the_end_releases_when_it_is_back(tmp_pa
     assert site.trace == [None, 50, None]
 
 
-async def test_the_owner_cancels_and_his_standing_limit_holds_again(tmp_path):
+async def test_the_owner_cancels_and_his_standing_limit_holds_again_beside_the_defaults_of_the_profile(tmp_path):
     site = Site(tmp_path)
-    async with site.running("[follow]\nowner_limits = { max_lim_w_pct = 80 }"):
+    async with site.running('[follow]\nprofile = "ieee1547"\nowner_limits = { max_lim_w_pct = 80 }'):
         await site.spine.until(lambda: site.held() == 80, 60)
+        await site.spine.until(lambda: site.delay_s() == 300, 60)  # IEEE 1547-2018 table 4
         said = await site.limit("--set", "max_lim_w_pct=30", "--duration", "1h", str(site.file))
         await site.spine.until(lambda: site.held() == 30, 60)
         code, out, err = await site.owner("cancel", said["mrid"][:8].lower())

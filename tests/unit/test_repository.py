@@ -34,6 +34,7 @@ FORBIDDEN = (
 OWN_DATA = {
     f"{name}.toml"
     for name in (
+        "alone",
         "channels",
         "circuit",
         "demo",

@@ -427,6 +427,7 @@ class Follower:
         for response in effect.responses:
             log.info(
                 "response_due",
+                t=response.created_at.timestamp(),
                 mrid=response.mrid,
                 status=response.status,
                 lfdi=self._me.lfdi,

@@ -13,7 +13,8 @@ BEGINNING: Final = """\
 # A scenario: what is done when. Times are simulated minutes after every DER has walked once.
 # All keys: docs/reference/scenarios.md. Run it: tierline scenario run {name}
 
-# The levels above the gateways. "five" comes with tierline; without this line there is one utility.
+# The levels above the gateways. "five" comes with tierline; without this line there is one utility. With "alone" there is nobody:
+# owners speak to their gateways, [[limit]] in place of [[control]].
 # hierarchy = "five"
 
 [scenario]

@@ -24,6 +24,7 @@ from tierline.scenario.addresses import reserve
 from tierline.scenario.configuration import HOST, PLANT, ConfigWriter
 from tierline.scenario.enrolment import enrol_all, note_groups
 from tierline.scenario.evidence import Steps, devices_of, stations_of, write_evidence
+from tierline.scenario.owners import Owners
 from tierline.scenario.plan import Site, make_folder, make_plan, ports_needed
 from tierline.scenario.processes import Processes
 from tierline.scenario.relay import Relay
@@ -134,6 +135,7 @@ async def _perform(
                     clock=clock,
                     clients=clients,
                     switchgear=switchgear,
+                    owners=Owners(plan.folder),
                     processes=processes,
                     relay=relay,
                     scene=scene,
@@ -143,9 +145,8 @@ async def _perform(
                 ready, ready_s = clock.now(), clock.deadline() - began
                 steps.note("ready", ready)
                 scene.say(ready, f"{len(plan.gateways)} gateways have walked")
-                log.info(
-                    "ready", gateways=len(plan.gateways), after_s=round(ready_s, 1), api=plan.operator_url(plan.head)
-                )
+                api = None if plan.head is None else plan.operator_url(plan.head)
+                log.info("ready", gateways=len(plan.gateways), after_s=round(ready_s, 1), api=api)
                 if not options.headless:
                     helpers.append(group.create_task(show(stage)))
                 await stage.play(ready)
@@ -176,6 +177,7 @@ async def _perform(
         "checks": script.checks,
         "devices": devices_of(plan, UNIT),
         "stations": stations_of(plan),
+        "alone": plan.head is None,
     }
 
 

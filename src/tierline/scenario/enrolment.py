@@ -34,16 +34,30 @@ async def enrol_all(plan: Plan, script: Script, clients: Mapping[str, AsyncClien
         members = [node.lfdi for node in below if _hangs(plan, node, group.element)]
         if members:
             await clients[group.node].add_members(group.name, members)
-    names = {(step.node or plan.head.name, step.group) for step in script.control}
-    names |= {(plan.head.name, step.group) for step in script.cut if step.group}
-    if plan.head.is_utility:
-        names |= {(plan.head.name, feeder.id) for feeder in plan.site.grid.feeders}
+    head = plan.head
+    if head is None:
+        return _by_wires(plan, script)
+    names = {(step.node or head.name, step.group) for step in script.control}
+    names |= {(head.name, step.group) for step in script.cut if step.group}
+    if head.is_utility:
+        names |= {(head.name, feeder.id) for feeder in plan.site.grid.feeders}
     found: dict[str, frozenset[str]] = {}
     for node, name in sorted(names):
         listed = (await clients[node].members(name))["members"]
         lfdis = frozenset(member["lfdi"].upper() for member in listed if member["lfdi"] is not None)
-        found[name if node == plan.head.name else f"{node}/{name}"] = lfdis
+        found[name if node == head.name else f"{node}/{name}"] = lfdis
     return found
+
+
+def _by_wires(plan: Plan, script: Script) -> Mapping[str, frozenset[str]]:
+    """Find whom the feeders, and what else limits are said for, feed as the switches normally stand: nobody keeps a register of that."""
+    names = {step.element for step in script.limit} | {feeder.id for feeder in plan.site.grid.feeders}
+    return {
+        name: frozenset(
+            one.lfdi.upper() for one in plan.gateways if _hangs(plan, one, "" if name == "system" else name)
+        )
+        for name in names
+    }
 
 
 def note_groups(steps: Steps, script: Script, members: Mapping[str, frozenset[str]], ready_at: datetime) -> None:

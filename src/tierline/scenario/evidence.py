@@ -10,7 +10,8 @@ import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tierline.model.records import AuditRecord, IdentityRecord, ReadingRecord
+from tierline.engine.following.obey import OWNER
+from tierline.model.records import AuditRecord, IdentityRecord, OutboxRecord, ReadingRecord
 from tierline.scenario.configuration import OWNERS, UTILITY, capture_of
 from tierline.scenario.tail import Tail
 from tierline.storage.sqlite import Database
@@ -50,6 +51,8 @@ def write_evidence(folder: Path, plan: Plan, steps: Steps, manifest: Mapping[str
     _write(folder / "messages.jsonl", _messages(plan))
     (folder / "canaries.json").write_text(json.dumps(canaries(plan), indent=1) + "\n", encoding="utf-8")
     shutil.copytree(plan.folder / "logs", folder / "logs", dirs_exist_ok=True)
+    if plan.head is None:
+        _write(folder / "responses.jsonl", _responses_to_owners(plan))
     for station in plan.stations.values():
         own = folder if station is plan.head else folder / "stations" / station.name
         own.mkdir(parents=True, exist_ok=True)
@@ -125,6 +128,28 @@ def devices_of(plan: Plan, unit: int) -> list[dict[str, object]]:
         }
         for gateway in plan.gateways
     ]
+
+
+def _responses_to_owners(plan: Plan) -> Iterable[dict[str, object]]:
+    """Read what the gateways themselves keep of what they answered to their owners."""
+    found: list[tuple[datetime, OutboxRecord]] = []
+    for process in plan.gateway_processes:
+        database = Database(str(plan.folder / process / "tierline.db"))
+        try:
+            for gateway in (one for one in plan.gateways if one.process == process):
+                records = database.store(gateway.name).load(OutboxRecord)
+                found += [(one.posted_at, one) for one in records if one.channel == OWNER and one.posted_at is not None]
+        finally:
+            database.close()
+    for arrived_at, record in sorted(found, key=lambda item: (item[0], item[1].status)):
+        yield {
+            "t": _seconds(arrived_at),
+            "lfdi": record.lfdi,
+            "peer": record.lfdi,
+            "mrid": record.mrid,
+            "status": record.status,
+            "created_t": _seconds(record.created_at),
+        }
 
 
 def _responses(log: Path) -> Iterable[dict[str, object]]:

@@ -1,6 +1,7 @@
 """Who stands between the top and the gateways of a scenario, and who is enrolled where.
 
-`[hierarchy]` names the nodes; a level that is not named is not there. Without the table there is one utility above all gateways.
+`[hierarchy]` names the nodes; a level that is not named is not there. Without the table there is one utility above all gateways;
+with `utility = ""` and nothing else there is nobody above them.
 - `market`, `utility`: the name of that node, empty for none;
 - `[[hierarchy.substation]]`: `name`, and `element`, the transformer or feeder whose DERs it serves in the utility's stead;
 - `[[hierarchy.aggregator]]`: `name`, and `market`, whether the market sees it;
@@ -84,7 +85,7 @@ class Hierarchy(_Part):
         has_shared = self.enrolment.aggregator_pct + self.enrolment.dual_pct > 0
         if has_shared and not self.aggregator:
             raise ValueError("DERs are enrolled with an aggregator, and there is none; add [[hierarchy.aggregator]]")
-        if self.enrolment.direct_pct + self.enrolment.dual_pct > 0 and not self.utility:
+        if self.enrolment.direct_pct + self.enrolment.dual_pct > 0 and not self.utility and names:
             raise ValueError("DERs are enrolled with a utility, and there is none; set aggregator_pct = 100")
         return self
 
@@ -101,6 +102,8 @@ class Way(StrEnum):
     DIRECT = "direct"
     AGGREGATOR = "aggregator"
     DUAL = "dual"
+    ALONE = "alone"
+    """Over none: there is nobody above it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +120,17 @@ def enrol(grid: Grid, hierarchy: Hierarchy) -> Mapping[str, Enrolled]:
 
     The shares hold in every feeder, spread over its length; which aggregator it is goes by the number of the unit.
     """
+    if not hierarchy.names:
+        return {point.id: Enrolled(Way.ALONE, "") for point in grid.service_points}
     feeders = feeder_of(grid, normal_positions(grid))
     shares = hierarchy.enrolment
     wanted = {Way.DIRECT: shares.direct_pct, Way.AGGREGATOR: shares.aggregator_pct, Way.DUAL: shares.dual_pct}
     given: dict[str | None, dict[Way, int]] = {}
     found = {}
     for number, point in enumerate(grid.service_points):
-        counts = given.setdefault(feeders[point.id], dict.fromkeys(Way, 0))
+        counts = given.setdefault(feeders[point.id], dict.fromkeys(wanted, 0))
         so_far = sum(counts.values())
-        way = max(Way, key=lambda one: wanted[one] * (so_far + 1) / 100 - counts[one])
+        way = max(wanted, key=lambda one: wanted[one] * (so_far + 1) / 100 - counts[one])
         counts[way] += 1
         names = [one.name for one in hierarchy.aggregator]
         found[point.id] = Enrolled(way, "" if way is Way.DIRECT else names[number % len(names)])

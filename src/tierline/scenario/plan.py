@@ -101,10 +101,18 @@ class Plan:
     """The configuration files of each process, the stations' and the plant's among them."""
 
     @property
-    def head(self) -> Station:
-        """The station whose operator acts unless another is named: the utility, or the highest there is below the market."""
+    def head(self) -> Station | None:
+        """The station whose operator acts unless another is named: the utility, or the highest there is below the market.
+
+        None where nobody stands above the gateways.
+        """
         below = [station for station in self.stations.values() if not station.is_market]
-        return below[0] if below else next(iter(self.stations.values()))
+        return next(iter(below or self.stations.values()), None)
+
+    @property
+    def head_name(self) -> str:
+        """Its name, empty where nobody stands above the gateways."""
+        return "" if self.head is None else self.head.name
 
     @property
     def journal(self) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from tierline.engine.following.obey import OWNER
 from tierline.scenario.configuration import PLANT
 from tierline.scenario.tail import Tail
 
@@ -21,7 +22,7 @@ _KEPT: Final = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A Response that the utility has received."""
+    """A Response that the utility has received, or that a gateway keeps for its owner."""
 
     t: float
     lfdi: str
@@ -48,7 +49,7 @@ class Scene:
     started: set[str] = field(default_factory=set)
     """Processes that have said that they are ready."""
     walked: set[str] = field(default_factory=set)
-    """LFDIs of gateways that have read the whole tree of every channel once."""
+    """LFDIs of gateways that have read the whole tree of every channel once, or have found their device where there is none."""
     relayed: set[str] = field(default_factory=set)
     """Stations that have read once all that their servers show them."""
     _channels: dict[str, set[str]] = field(default_factory=dict)
@@ -105,7 +106,9 @@ class Scene:
                 self._hear(str(line.get("lfdi", "")).upper(), str(line.get("channel", "")))
             case "write_failed":
                 self.failed_writes += 1
-            case "response_received" if process == self.plan.head.name:
+            case "device_found" if not self._wanted.get(str(line.get("lfdi", "")).upper(), {""}):
+                self.walked.add(str(line["lfdi"]).upper())  # it has nobody to walk to
+            case "response_received" | "response_due" if process == self.plan.head_name or self._is_owners(line):
                 answer = Answer(
                     t=float(line["t"]),
                     lfdi=str(line["lfdi"]).upper(),
@@ -114,6 +117,10 @@ class Scene:
                 )
                 self.answers.setdefault(answer.mrid, set()).add((answer.lfdi, answer.status))
                 self.last_answers.append(answer)
+
+    def _is_owners(self, line: Mapping[str, Any]) -> bool:  # Any: whatever a log line holds
+        """Tell whether a gateway has answered to its owner, which is all that is seen where nobody stands above it."""
+        return self.plan.head is None and line.get("channel") == OWNER
 
     def _hear(self, lfdi: str, channel: str) -> None:
         heard = self._channels.setdefault(lfdi, set())

@@ -78,6 +78,27 @@ class ControlStep(_Part):
         return self.at_min + self.starts_in_min + self.lasts_min
 
 
+class LimitStep(_Part):
+    """A limit that owners say to their gateways, where nobody stands above these."""
+
+    at_min: Minutes
+    """When it is said."""
+    starts_in_min: Minutes
+    """How long after that it starts."""
+    lasts_min: Annotated[float, Field(gt=0)]
+    element: str
+    """Whose owners say it: all whom this feeder or transformer feeds as the switches normally stand; `system`: everybody's."""
+    setpoints: dict[str, float]
+    """Limits by function, as `tierline owner limit --set` takes them."""
+    check: str = ""
+    """What an outside judge is to look at."""
+
+    @property
+    def end_min(self) -> float:
+        """When its event ends."""
+        return self.at_min + self.starts_in_min + self.lasts_min
+
+
 class CutStep(_Part):
     """Uplinks that are cut for a while."""
 
@@ -136,14 +157,15 @@ class Script(_Part):
     part: list[PartStep] = []
     group: list[GroupPart] = []
     control: list[ControlStep] = []
+    limit: list[LimitStep] = []
     cut: list[CutStep] = []
     kill: list[KillStep] = []
     switch: list[SwitchStep] = []
 
     @property
     def checks(self) -> list[str]:
-        """What an outside judge is to look at, in the order of the controls."""
-        named = [step.check for step in self.control if step.check]
+        """What an outside judge is to look at, in the order of the controls and limits."""
+        named = [step.check for step in self._events if step.check]
         return list(dict.fromkeys([*named, *self.scenario.checks]))
 
     @property
@@ -155,7 +177,11 @@ class Script(_Part):
     @property
     def events_end_min(self) -> float:
         """When the last event ends."""
-        return max((step.end_min for step in self.control), default=0.0)
+        return max((step.end_min for step in self._events), default=0.0)
+
+    @property
+    def _events(self) -> list[ControlStep | LimitStep]:
+        return [*self.control, *self.limit]
 
 
 def shipped() -> list[str]:
@@ -202,7 +228,25 @@ def parse_script(text: str, name: str, folder: Path = Path()) -> Script:
         if inner.part:
             raise ConfigError(f"scenario {name}: part {part.scenario!r} has parts itself; name those in its place")
         script = _joined(script, inner, part.at_min)
+    _check_levels(script, name)
     return script
+
+
+def _check_levels(script: Script, name: str) -> None:
+    """Refuse steps for which the levels have nobody."""
+    if script.hierarchy.names:
+        if script.limit:
+            raise ConfigError(
+                f"scenario {name}: limit: it is said to gateways with nobody above them; "
+                'use [[control]], or hierarchy = "alone"'
+            )
+        return
+    for kind in ("group", "control", "cut", "switch"):
+        if getattr(script, kind):
+            raise ConfigError(
+                f"scenario {name}: {kind}: nobody stands above the gateways whose operator could have a hand in it; "
+                "use [[limit]], or name a utility in [hierarchy]"
+            )
 
 
 def _levels(levels: str, name: str) -> object:
@@ -228,7 +272,7 @@ def _joined(script: Script, inner: Script, at_min: float) -> Script:
         times = {key: getattr(step, key) + at_min for key in ("at_min", "until_min") if hasattr(step, key)}
         return step.model_copy(update=times)
 
-    kinds = ("control", "cut", "kill", "switch")
+    kinds = ("control", "limit", "cut", "kill", "switch")
     steps = {kind: [*getattr(script, kind), *map(later, getattr(inner, kind))] for kind in kinds}
     groups = [*script.group, *(group for group in inner.group if group not in script.group)]
     return script.model_copy(update={**steps, "group": groups})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
     from tierline.client import AsyncClient
     from tierline.ports import Clock
     from tierline.scenario.evidence import Steps
+    from tierline.scenario.owners import Owners
     from tierline.scenario.plan import Plan
     from tierline.scenario.processes import Processes
     from tierline.scenario.relay import Relay
     from tierline.scenario.scene import Scene
-    from tierline.scenario.script import ControlStep, CutStep, KillStep, Script, SwitchStep
+    from tierline.scenario.script import ControlStep, CutStep, KillStep, LimitStep, Script, SwitchStep
     from tierline.scenario.stations import Gateway
     from tierline.scenario.switching import Switchgear
 
@@ -41,7 +43,8 @@ _AGAIN_S: Final = 15.0
 class Issued:
     """A control that the scenario has issued."""
 
-    mrid: str
+    mrids: frozenset[str]
+    """One, or one for each gateway whose owner said it."""
     group: str
     text: str
     """Its setpoints in words."""
@@ -62,6 +65,7 @@ class Stage:
     clients: Mapping[str, AsyncClient]
     """The operator API of each station."""
     switchgear: Switchgear
+    owners: Owners
     processes: Processes
     relay: Relay
     scene: Scene
@@ -85,7 +89,10 @@ class Stage:
     @property
     def is_answered(self) -> bool:
         """Whether every member has closed every event."""
-        return all(self.scene.answered(event.mrid, COMPLETED) >= len(event.members) for event in self.issued)
+        return all(
+            sum(self.scene.answered(mrid, COMPLETED) for mrid in event.mrids) >= len(event.members)
+            for event in self.issued
+        )
 
     def chosen(self, step: CutStep) -> list[Gateway]:
         """Find the gateways of a cut; fewer than asked for where a small fleet has no more."""
@@ -95,6 +102,7 @@ class Stage:
 
     def _actions(self) -> list[tuple[float, Callable[[], Awaitable[None]]]]:
         actions = [(control.at_min, _bound(self._issue, control)) for control in self.script.control]
+        actions += [(limit.at_min, _bound(self._limit, limit)) for limit in self.script.limit]
         for cut in self.script.cut:
             actions.append((cut.at_min, _bound(self._cut, cut)))
             actions.append((cut.until_min, _bound(self._restore, cut)))
@@ -108,8 +116,8 @@ class Stage:
         return self.members[group]
 
     async def _issue(self, step: ControlStep) -> None:
-        node = step.node or self.plan.head.name
-        members = self._members(step.group if node == self.plan.head.name else f"{node}/{step.group}")
+        node = step.node or self.plan.head_name
+        members = self._members(step.group if node == self.plan.head_name else f"{node}/{step.group}")
         if not members:
             self._say(f"{step.group} has no DER: nothing is sent to it")
             return
@@ -123,7 +131,7 @@ class Stage:
         control = (await self._asked(lambda: self.clients[node].create_control(request)))["control"]
         start = datetime.fromisoformat(control["start"])
         event = Issued(
-            mrid=control["mrid"],
+            mrids=frozenset([control["mrid"]]),
             group=step.group,
             text=_in_words(step.setpoints),
             limit_pct=step.setpoints.get("max_lim_w_pct"),
@@ -137,13 +145,51 @@ class Stage:
             datetime.fromisoformat(control["created_at"]),
             check=step.check,
             node=node,
-            mrid=event.mrid,
+            mrid=control["mrid"],
             group=step.group,
             start_t=start.timestamp(),
             duration_s=control["duration_s"],
             setpoints=step.setpoints,
         )
         self._say(f"{event.text} for {step.group} ({len(members)} DERs), {start:%H:%M:%S} to {event.end:%H:%M:%S}")
+
+    async def _limit(self, step: LimitStep) -> None:
+        """Let the owners of a part of the grid speak, all at once."""
+        members = [gateway for gateway in self.plan.gateways if gateway.lfdi in self._members(step.element)]
+        if not members:
+            self._say(f"{step.element} has no DER: nothing is said")
+            return
+        start = (self.clock.now() + timedelta(minutes=step.starts_in_min)).replace(microsecond=0)
+        duration_s = round(step.lasts_min * 60)
+
+        async def told(gateway: Gateway) -> str:
+            return await self._asked(lambda: self.owners.limit(gateway, step.setpoints, start, duration_s))
+
+        async with asyncio.TaskGroup() as group:
+            tasks = {gateway.lfdi: group.create_task(told(gateway)) for gateway in members}
+        said = {str(lfdi): task.result() for lfdi, task in tasks.items()}
+        event = Issued(
+            mrids=frozenset(said.values()),
+            group=step.element,
+            text=_in_words(step.setpoints),
+            limit_pct=step.setpoints.get("max_lim_w_pct"),
+            start=start,
+            end=start + timedelta(seconds=duration_s),
+            members=frozenset(said),
+        )
+        self.issued.append(event)
+        self._note(
+            "limit",
+            check=step.check,
+            group=step.element,
+            start_t=start.timestamp(),
+            duration_s=duration_s,
+            setpoints=step.setpoints,
+            said=said,
+        )
+        self._say(
+            f"owners of {len(said)} DERs of {event.group}: {event.text}, {start:%H:%M:%S} to {event.end:%H:%M:%S}"
+        )
 
     async def _cut(self, step: CutStep) -> None:
         if step.node:
@@ -184,7 +230,7 @@ class Stage:
         positions = dict.fromkeys(step.close, True) | dict.fromkeys(step.open, False)
         self._note("switch", check=step.check, close=step.close, open=step.open)
         stand = {number: await self.switchgear.operate(number, closed=closed) for number, closed in positions.items()}
-        moved = (await self._asked(lambda: self.clients[self.plan.head.name].confirm_switching(stand)))["moves"]
+        moved = (await self._asked(lambda: self.clients[self.plan.head_name].confirm_switching(stand)))["moves"]
         self._note("switched", check=step.check, moved=len(moved))
         words = [f"{number} {'closed' if closed else 'open'}" for number, closed in stand.items()]
         self._say(f"switches {', '.join(words)}; {len(moved)} DERs change their groups")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -57,8 +58,13 @@ def _head(stage: Stage, now: datetime) -> Text:
         ("tierline ", "bold"),
         f"{stage.script.scenario.about}\n",
         (f"{now:%H:%M:%S} UTC", "bold cyan"),
-        f", {speed:g} times as fast as the wall; operator API at {stage.plan.operator_url(stage.plan.head)}; end with Ctrl-C",
+        f", {speed:g} times as fast as the wall; {_who_commands(stage)}; end with Ctrl-C",
     )
+
+
+def _who_commands(stage: Stage) -> str:
+    head = stage.plan.head
+    return "owners speak at their gateways" if head is None else f"operator API at {stage.plan.operator_url(head)}"
 
 
 def _feeders(stage: Stage, now: datetime) -> Table:
@@ -149,8 +155,15 @@ def _communications(stage: Stage) -> Panel:
     for name, value, good in rows:
         table.add_row(name, Text(value, style=_colour(good)))
     for event in stage.issued:
-        table.add_row(f"{event.group}: {event.text}", _progress(stage.scene.counts(event.mrid), len(event.members)))
+        table.add_row(f"{event.group}: {event.text}", _progress(_counted(stage, event), len(event.members)))
     return Panel(table, title="Communications")
+
+
+def _counted(stage: Stage, event: Issued) -> Counter[int]:
+    counts: Counter[int] = Counter()
+    for mrid in event.mrids:
+        counts.update(stage.scene.counts(mrid))
+    return counts
 
 
 def _progress(counts: Mapping[int, int], members: int) -> str:
@@ -159,7 +172,7 @@ def _progress(counts: Mapping[int, int], members: int) -> str:
 
 def _answers(stage: Stage) -> Panel:
     names = {str(gateway.lfdi): gateway.service_point for gateway in stage.plan.gateways}
-    groups = {event.mrid.upper(): event.group for event in stage.issued}
+    groups = {mrid.upper(): event.group for event in stage.issued for mrid in event.mrids}
     lines = [
         f"{clock_text(answer.t)} {names.get(answer.lfdi, answer.lfdi[:8])} {_name(answer.status)} "
         f"({groups.get(answer.mrid, answer.mrid[:8])})"

@@ -76,6 +76,7 @@ async def stage(plan, script, clock):
         clock=clock,
         clients={"utility": FakeClient(clock)},
         switchgear=FakeSwitchgear(),
+        owners=None,
         processes=FakeProcesses(),
         relay=FakeRelay(),
         scene=Scene(plan),
@@ -154,7 +155,7 @@ async def test_the_picture_shows_power_limit_voltages_and_answers(stage, clock):
     lfdis = stage.members["feeder-2"]
     stage.issued.append(
         Issued(
-            mrid="m1", group="feeder-2", text="at most 60 %", limit_pct=60.0, start=clock.now(),
+            mrids=frozenset(["m1"]), group="feeder-2", text="at most 60 %", limit_pct=60.0, start=clock.now(),
             end=clock.now() + timedelta(hours=1), members=lfdis,
         )
     )  # fmt: skip
