@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from alone import explained
 from events import RAMP_S, Limits, flow_before, flow_from, judge_responses, the_control
 from records import Why
 
@@ -33,6 +34,8 @@ def check_circuit(evidence: Evidence, layout: Layout) -> tuple[list[str], dict[s
     }
     figures["written"] = _written_set(evidence, control, members, limits, why)
     figures |= limits.judge(control, members, why)
+    if control.said:
+        figures["explained"] = explained(evidence, control, members, why)
     figures |= judge_responses(evidence, control, members, why, on_the_wire=True, retries_free=False)
     first = (
         control.start_t + min(figures["set_first_s"] or 0, 0),

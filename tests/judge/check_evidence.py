@@ -9,6 +9,8 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from alone import check_alone
+
 if TYPE_CHECKING:
     from evidence import Evidence
     from records import Why
@@ -40,6 +42,8 @@ def check_evidence(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
     heard = {item.lfdi for item in evidence.responses} | {item.lfdi for item in evidence.readings}
     for station in evidence.stations.values():
         heard |= {item.lfdi for item in station.responses} | {item.lfdi for item in station.readings}
+    if evidence.alone:  # nobody is sent a reading; each gateway says what it holds, limited or not
+        heard |= set(evidence.explanations)
     for lfdi in sorted(lfdis - heard):
         why.add("a device of the manifest sent neither a Response nor a reading", lfdi)
     for lfdi in sorted(heard - lfdis - set(evidence.station_of)):
@@ -53,7 +57,10 @@ def check_evidence(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
         if key not in evidence.start:
             why.add(f"the start line of the journal lacks {key}")
     _check_journal(evidence, why)
-    _check_audit(evidence, why)
+    if evidence.alone:
+        check_alone(evidence, why)
+    else:
+        _check_audit(evidence, why)
     figures = {
         "flows": len(evidence.flows),
         "requests": sum(len(items) for items in evidence.requests.values()),

@@ -51,6 +51,11 @@ class Evidence:
     replay: list[Flow] = field(default_factory=list)
 
     @property
+    def alone(self) -> bool:
+        """Whether nobody stands above the gateways."""
+        return bool(self.manifest.get("alone"))
+
+    @property
     def speed(self) -> float:
         """Simulated seconds in a second of wall time."""
         return float(self.manifest["speed"])

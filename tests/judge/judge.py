@@ -10,7 +10,8 @@ Beyond docs/evidence.md the judge needs, in the journal's `start` line,
 the write of WMaxLimPctEna on. Reversion timers that run out (WMaxLimPctRvrtTms) are followed. `restart` in steps.jsonl is the moment a process
 is started, not when it is ready; `kill` and `cut` are the moment they take effect.
 
-Where the manifest names stations (the levels above and beside the utility), eight checks are required, else the three of a spine. Which group a
+Where the manifest names stations (the levels above and beside the utility), eight checks are required, else the three of a spine, or *circuit* alone
+where it says that nobody stands above the gateways: then owners say the limit to each of them, and the Responses are those the gateways keep. Which group a
 device belongs to follows from the grid file and the journal's `switches` lines; those between a `switch` step and its `switched` step are one
 change. A gateway has one poll (300 s) to find out that it was moved. A Response reaches the head from the device itself, through a substation, or
 through the aggregator of a device that has no other link; any other peer is a fault.
@@ -60,6 +61,8 @@ CHECKS: dict[str, Callable[[Evidence, Layout], tuple[list[str], dict[str, Any]]]
 }
 SPINE = ("circuit", "loss", "volt_var")
 """What can be judged where there are no levels."""
+ALONE = ("circuit",)
+"""What can be judged where nobody stands above the gateways."""
 
 
 def judge(folder: Path, grid: Path = GRID, models: Path | None = None, *, listed: bool = False) -> dict[str, Any]:
@@ -68,7 +71,7 @@ def judge(folder: Path, grid: Path = GRID, models: Path | None = None, *, listed
     evidence = read(folder, Grid.read(grid))
     checks: dict[str, dict[str, Any]] = {}
     named = evidence.manifest.get("checks", [])
-    required = CHECKS if evidence.stations else SPINE
+    required = ALONE if evidence.alone else CHECKS if evidence.stations else SPINE
     names = [name for name in CHECKS if name in named or (not listed and name in required)]
     for name in names:
         checks[name] = _verdict(partial(_check, name, evidence, models))

@@ -6,6 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from alone import bring_together
 from evidence import Evidence
 from records import Control, Device, Explanation, Flow, Operation, Outage, Reading, Request, Response, Station
 from registers import KNOWN, written
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
     from grid import Grid
     from records import Why
+
+
+OF_A_STATION = ("readings.jsonl", "audit.jsonl")
+"""What only a node that serves keeps."""
 
 
 def read(folder: Path, grid: Grid) -> Evidence:
@@ -55,7 +60,11 @@ def read(folder: Path, grid: Grid) -> Evidence:
         ("audit.jsonl", evidence.audit.append),
         ("steps.jsonl", _Steps(evidence).take),
     ):
-        _read_lines(folder / name, take, evidence.faults)
+        if not (evidence.alone and name in OF_A_STATION):
+            _read_lines(folder / name, take, evidence.faults)
+    if evidence.alone:
+        _read_explanations(evidence, folder)
+        bring_together(evidence)
     if evidence.stations:
         _read_stations(evidence, folder)
     return evidence
@@ -63,10 +72,6 @@ def read(folder: Path, grid: Grid) -> Evidence:
 
 def _read_stations(evidence: Evidence, folder: Path) -> None:
     """Read what the levels add."""
-
-    def explained(item: dict[str, Any]) -> None:
-        evidence.explanations[item["lfdi"].upper()].append(Explanation(float(item["t"]), list(item["entries"])))
-
     for station in evidence.stations.values():
         if station.head:
             station.responses, station.readings, station.audit = evidence.responses, evidence.readings, evidence.audit
@@ -79,6 +84,15 @@ def _read_stations(evidence: Evidence, folder: Path) -> None:
             place / "readings.jsonl", lambda item, to=station: to.readings.append(_reading(item)), evidence.faults
         )
         _read_lines(place / "audit.jsonl", station.audit.append, evidence.faults)
+    _read_explanations(evidence, folder)
+
+
+def _read_explanations(evidence: Evidence, folder: Path) -> None:
+    """Read what the gateways say of their decisions."""
+
+    def explained(item: dict[str, Any]) -> None:
+        evidence.explanations[item["lfdi"].upper()].append(Explanation(float(item["t"]), list(item["entries"])))
+
     _read_lines(folder / "explanations.jsonl", explained, evidence.faults)
 
 
@@ -264,6 +278,27 @@ class _Steps:
                         start_t + float(item["duration_s"]),
                         item["setpoints"],
                         item.get("node", ""),
+                    )
+                )
+            case "limit":
+                if not self._evidence.alone:
+                    message = "owners spoke, and this judge knows what they say only where nobody stands above them"
+                    raise ValueError(message)
+                start_t = float(item["start_t"])
+                said = {lfdi.upper(): mrid.upper() for lfdi, mrid in item["said"].items()}
+                if len(set(said.values())) < len(said):
+                    message = "two gateways gave a limit the same mRID"
+                    raise ValueError(message)
+                self._evidence.controls.append(
+                    Control(
+                        item.get("check") or "",
+                        f"LIMIT {len(self._evidence.controls)}",
+                        item["group"],
+                        t,
+                        start_t,
+                        start_t + float(item["duration_s"]),
+                        item["setpoints"],
+                        said=said,
                     )
                 )
             case "group":

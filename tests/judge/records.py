@@ -107,7 +107,9 @@ class Control:
     end_t: float
     setpoints: dict[str, Any]
     node: str = ""
-    """The station that issued it; empty for the head of a spine."""
+    """The station that issued it; empty for the head of a spine, and for what owners said."""
+    said: dict[str, str] = field(default_factory=dict)
+    """The mRIDs under which owners said it to their devices, by LFDI; empty for what a station issued."""
 
     @property
     def limit_pct(self) -> float | None:
