@@ -57,7 +57,10 @@ class ChangedByTime:
 
 
 def changed_by_time(controls: Iterable[Control], after: datetime, until: datetime) -> ChangedByTime:
-    """Say what time alone changed after an instant and up to another; `controls` are the events of one program."""
+    """Say what time alone changed after an instant and up to another; `controls` are the events of one program.
+
+    Nothing that changed is left out; the beginning of an event that is superseded already is said too, although it shows nothing.
+    """
     listed: list[datetime] = []
     active: list[datetime] = []
     for control in controls:
