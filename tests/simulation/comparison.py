@@ -54,6 +54,8 @@ class Verdict:
     """Events not judged because the clock was set back over one of their instants."""
     responses: int = 0
     walks: int = 0
+    handed_over: int = 0
+    """Answers of a server that leaves a DER to another one."""
 
 
 class Time:

@@ -199,6 +199,11 @@ class DerEvidence:
         self.unclaimed.append(take)
         self.offsets.append((take.at_s, take.offset_s))
 
+    def acknowledge(self, server: str, readings: Sequence[Reading]) -> None:
+        """Note that a server has taken readings."""
+        del server
+        self.acknowledged.extend(readings)
+
     def ask(self, effect: Persist) -> None:
         """Note that the machine wants something kept: all it took in so far stands behind it."""
         self.pending.append((effect.put, self.unclaimed))

@@ -9,16 +9,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tierline.engine.serving_status import listed_until, next_boundary, served_status
 from tierline.model.errors import Forbidden, LinkError, PeerError
 from tierline.model.identity import Mrid
-from tierline.model.parties import Principal, Role
 from tierline.model.programs import Program, ProgramsSeen, Response
 from tierline.model.records import DerInfoKind
 from tierline.operations.serving import registry, telemetry
 from tierline.protocols.sep2.transport import HttpResponse, Peer, Request
+from tierline.protocols.sep2.views.sight import Sight
 from tierline.sim.evidence import Said, Shown, second
 
 if TYPE_CHECKING:
@@ -101,43 +101,66 @@ def meter_of(lfdi: Lfdi, point: str) -> Mrid:
     return Mrid(hashlib.sha256(f"{lfdi}/{point}".encode()).hexdigest()[:32].upper())
 
 
-class SouthFace:
-    """One life of the utility, as those below see it."""
+class Heard(Protocol):
+    """What is noted of one server, and what it does of its own."""
 
-    def __init__(self, serving: Serving, evidence: Evidence, lfdis: Mapping[str, Lfdi], sep2: Sep2Server) -> None:
+    said: list[Said]
+    doubles: frozenset[str]
+
+    @property
+    def done(self) -> Sequence[object]:
+        """The deeds in force."""
+        ...
+
+
+class SouthFace:
+    """One life of a server, as those below see it."""
+
+    def __init__(self, serving: Serving, evidence: Heard, lfdis: Mapping[str, Lfdi], sep2: Sep2Server) -> None:
         self._serving = serving
         self._evidence = evidence
+        self._sight = Sight(serving)
         self._lfdis = lfdis
         self._sep2 = sep2
         self._kept: dict[Mrid, tuple[int, datetime, datetime | None, Program]] = {}
 
     async def handle(self, source: str, request: object) -> object:
-        """Answer a request of a DER; its name is its certificate."""
+        """Answer a request of a DER, or of who stands for some; its name is its certificate."""
         lfdi = self._lfdis[source]
         if isinstance(request, HttpRequest):
             return await self._carry(lfdi, request)
         device = registry.device_of(self._serving, lfdi)
         if device is None:
             return Refused(Forbidden(f"{source} is not registered"))
-        principal = Principal(party=device.party, role=Role.DEVICE, name=lfdi, lfdi=lfdi)
         try:
-            match request:
-                case WalkRequest():
-                    return self._walk(source, device)
-                case RespondRequest(response):
-                    self._hear(source, response)
-                    await telemetry.record_response(
-                        principal, self._serving, device.der_id, response.mrid, response.status, response.created_at
-                    )
-                case ReportRequest(readings):
-                    pairs = [(meter_of(lfdi, reading.point), reading) for reading in readings]
-                    await telemetry.record_readings(principal, self._serving, device.der_id, pairs)
-                case DescribeRequest(document):
-                    await telemetry.put_info(principal, self._serving, device.der_id, DerInfoKind.STATUS, document)
-                case _:
-                    raise AssertionError(f"{request} is no request")
+            return await self.answer(source, device, request)
         except (LinkError, PeerError, Forbidden) as error:
             return Refused(error)
+
+    async def answer(self, source: str, device: EndDeviceRecord, request: object) -> object:
+        """Answer a request of an EndDevice.
+
+        Raises: LinkError, PeerError, Forbidden.
+        """
+        lfdi = self._lfdis[source]
+        principal = registry.principal_of(device, lfdi)
+        match request:
+            case WalkRequest():
+                return self._walk(source, device)
+            case RespondRequest(response):
+                self._hear(source, response)
+                await telemetry.record_response(
+                    principal, self._serving, device.der_id, response.mrid, response.status, response.created_at
+                )
+            case ReportRequest(readings):
+                # A node below has a name of its own for its DER, a server that of its registry.
+                own = [replace(reading, der_id=device.der_id) for reading in readings]
+                pairs = [(meter_of(lfdi, reading.point), reading) for reading in own]
+                await telemetry.record_readings(principal, self._serving, device.der_id, pairs)
+            case DescribeRequest(document):
+                await telemetry.put_info(principal, self._serving, device.der_id, DerInfoKind.STATUS, document)
+            case _:
+                raise AssertionError(f"{request} is no request")
         return Done()
 
     def _hear(self, source: str, response: Response) -> None:
@@ -153,15 +176,20 @@ class SouthFace:
 
     def _walk(self, source: str, device: EndDeviceRecord) -> Walked:
         now = self._serving.clock.now()
-        programs = [self._program(served, now) for served in self._serving.programs_for(device.der_id)]
+        assigned = self._serving.programs_for(device.der_id) if self._sight.has_assignments(device) else []
+        programs = [self.program(served, now) for served in assigned]
         if source in self._evidence.doubles:
             # As if a second function set assignment led to the first program as well (E8).
             programs += programs[:1]
-        deeds = len(self._evidence.deeds)
-        shown = Shown(deeds=deeds, server_s=second(now), deeds_after=deeds, server_after_s=second(now))
-        return Walked(tuple(programs), now, shown)
+        return Walked(tuple(programs), now, self.stamp(now))
 
-    def _program(self, served: Served, now: datetime) -> Program:
+    def stamp(self, now: datetime) -> Shown:
+        """Say what is in force now."""
+        deeds = len(self._evidence.done)
+        return Shown(deeds=deeds, server_s=second(now), deeds_after=deeds, server_after_s=second(now))
+
+    def program(self, served: Served, now: datetime) -> Program:
+        """Give a program as it is shown now."""
         version = self._serving.versions[f"program:{served.record.mrid}"]
         kept = self._kept.get(served.record.mrid)
         if kept is None or kept[0] != version or now < kept[1] or (kept[2] is not None and kept[2] <= now):
@@ -190,27 +218,28 @@ class SouthFace:
         return HttpResponse(status=answer.status, headers={"location": answer.location}, body=answer.body, path=path)
 
 
-async def ask(node: Node, request: object) -> object:
-    """Ask the utility.
+async def ask(node: Node, request: object, target: str = UTILITY) -> object:
+    """Ask a server.
 
-    Raises: LinkError; what the utility refused with.
+    Raises: LinkError; what the server refused with.
     """
-    answer = await node.call(UTILITY, request)
+    answer = await node.call(target, request)
     if isinstance(answer, Refused):
         raise answer.error
     return answer
 
 
 class MessageNorth:
-    """The utility above, at message level, as the port `Northbound`."""
+    """A server above, at message level, as the port `Northbound`."""
 
     poll_s = 300.0
     post_s = 3600.0
 
-    def __init__(self, node: Node, der: DerEvidence, channel: ChannelId) -> None:
+    def __init__(self, node: Node, der: DerEvidence, channel: ChannelId, target: str = UTILITY) -> None:
         self._node = node
         self._der = der
         self._channel = channel
+        self._target = target
         self._offset_s = 0.0
         self._described = b""
         self.walks: list[Seeing] = []
@@ -227,7 +256,7 @@ class MessageNorth:
         Raises: LinkError, Forbidden.
         """
         asked = self._node.clock.now()
-        answer = await ask(self._node, WalkRequest())
+        answer = await ask(self._node, WalkRequest(), self._target)
         assert isinstance(answer, Walked)
         early = (answer.now - self._node.clock.now()).total_seconds()
         late = (answer.now - asked).total_seconds()
@@ -241,15 +270,15 @@ class MessageNorth:
 
         Raises: LinkError, PeerError, Forbidden.
         """
-        await ask(self._node, RespondRequest(response))
+        await ask(self._node, RespondRequest(response), self._target)
 
     async def report(self, readings: Sequence[Reading]) -> None:
         """Deliver readings.
 
         Raises: LinkError, PeerError, Forbidden.
         """
-        await ask(self._node, ReportRequest(tuple(readings)))
-        self._der.acknowledged.extend(readings)
+        await ask(self._node, ReportRequest(tuple(readings)), self._target)
+        self._der.acknowledge(self._target, readings)
 
     async def describe(self, facts: DeviceFacts, status: Mapping[str, Decimal | int], now: datetime) -> None:
         """Say what the device is and does, when it changed.
@@ -259,7 +288,7 @@ class MessageNorth:
         del now
         document = f"{facts.serial} {sorted(status.items())}".encode()
         if document != self._described:
-            await ask(self._node, DescribeRequest(document))
+            await ask(self._node, DescribeRequest(document), self._target)
             self._described = document
 
     async def close(self) -> None:
@@ -269,15 +298,16 @@ class MessageNorth:
 class ByteCourier:
     """Carries requests of IEEE 2030.5 as the messages of the simulated network."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, target: str = UTILITY) -> None:
         self._node = node
+        self._target = target
 
     async def request(self, method: str, path: str, body: bytes = b"") -> HttpResponse:
         """Send and wait for the answer.
 
         Raises: LinkError, PeerError.
         """
-        answer = await ask(self._node, HttpRequest(method, path, body))
+        answer = await ask(self._node, HttpRequest(method, path, body), self._target)
         assert isinstance(answer, HttpResponse)
         return answer
 
@@ -341,7 +371,7 @@ class ByteNorth:
         Raises: LinkError, PeerError, Forbidden.
         """
         await self._inner.report(readings)
-        self._der.acknowledged.extend(readings)
+        self._der.acknowledge(UTILITY, readings)
 
     async def describe(self, facts: DeviceFacts, status: Mapping[str, Decimal | int], now: datetime) -> None:
         """Say what the device is and does.

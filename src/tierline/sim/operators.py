@@ -42,8 +42,8 @@ class Book(Protocol):
         ...
 
     @property
-    def done(self) -> Sequence[Deed]:
-        """What was done by the operators."""
+    def done(self) -> Sequence[object]:
+        """What was written down so far, the deeds of operators among it."""
         ...
 
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
 from tierline.model.control import Curve, CurvePoint, Droop, Reference, Setpoints, Value
+from tierline.model.functions import FUNCTIONS, Merge
 from tierline.model.identity import Mrid
 from tierline.model.topology import (
     Feeder,
@@ -25,7 +26,7 @@ from tierline.model.topology import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tierline.ports import Random
 
@@ -42,6 +43,11 @@ TIES: Mapping[tuple[str, str], int] = {("A", "B"): 12, ("B", "C"): 23}
 """Between the far halves of two feeders."""
 MODES = ("max_lim_w_pct", "target_var", "connect", "freq_droop", "volt_watt")
 """Of five quantities, so that none is in the way of another: that is not the oracle's business."""
+CROSSING_MODES = (
+    "max_lim_w_pct", "gen_lim_w", "target_w", "fixed_w_pct", "target_var", "volt_var", "connect", "freq_droop", "volt_watt",
+)  # fmt: skip
+"""Several of one quantity, for DERs that are judged over all their channels; no event or default has two that only one can win
+(docs/rules.md A9)."""
 SETTINGS = ("grad_w_pct_per_s", "es_delay_s")
 """Only in defaults."""
 DURATIONS_S = (1, 7, 60, 300, 600, 900, 1800, 3600, 3600, 7200)
@@ -288,6 +294,12 @@ class _Drawing:
                 return number >= 30
             case "max_lim_w_pct":
                 return Decimal(number)
+            case "gen_lim_w":
+                return Decimal(100 * number)
+            case "target_w":
+                return Decimal(200 * number - 10_000)
+            case "fixed_w_pct":
+                return Decimal(2 * number - 100)
             case "target_var":
                 return Decimal(10 * number - 500)
             case "freq_droop":
@@ -303,15 +315,27 @@ class _Drawing:
             case "volt_watt":
                 points = (CurvePoint(x=Decimal(106), y=Decimal(100)), CurvePoint(x=Decimal(110), y=Decimal(number)))
                 return Curve(mrid=Mrid("0" * 32), points=points, y_reference=Reference.SET_MAX_W)
+            case "volt_var":
+                points = (CurvePoint(x=Decimal(94), y=Decimal(number)), CurvePoint(x=Decimal(106), y=Decimal(-number)))
+                return Curve(mrid=Mrid("0" * 32), points=points, y_reference=Reference.SET_MAX_VAR)
             case _:
                 return Decimal(number)
 
     def _some_of(self, names: Sequence[str]) -> tuple[str, ...]:
         first = self._one_of(names)
-        return tuple(name for name in names if name == first or self._chance(0.3))
+        some = [name for name in names if name == first or self._chance(0.3)]
+        return tuple(name for name in some if name == first or not _is_rival(name, {first, *some[: some.index(name)]}))
 
     def _one_of(self, among: Sequence[T]) -> T:
         return among[self._random.between(0, len(among) - 1)]
 
     def _chance(self, probability: float) -> bool:
         return self._random.fraction() < probability
+
+
+def _is_rival(name: str, others: Iterable[str]) -> bool:
+    """Tell whether only one of a function and some others can be carried out (A5)."""
+    row = FUNCTIONS[name]
+    return row.merge is Merge.ONE_WINNER and any(
+        FUNCTIONS[other].merge is Merge.ONE_WINNER and FUNCTIONS[other].quantity is row.quantity for other in others
+    )
