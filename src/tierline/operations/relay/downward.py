@@ -77,8 +77,15 @@ def _enrol(draft: Draft) -> None:
     gone = {lfdi: der for lfdi, der in known.items() if lfdi not in draft.members}
     draft.delete += draft.relayed.forgotten_records(party, gone)
     if draft.relayed.enrol == "take":
-        # To a control point all are listed whom it can feed: who is not assigned is served by another, and stays registered.
-        draft.elsewhere = {der for lfdi, der in draft.members.items() if not listed[lfdi].is_assigned}
+        # To a control point all are listed whom it can feed: who is not assigned any more is served by another, and stays
+        # registered. Who never was is nobody else's either, as far as this node knows.
+        groups = set(draft.groups.values())
+        draft.elsewhere = {
+            der
+            for lfdi, der in draft.members.items()
+            if not listed[lfdi].is_assigned
+            and (der in draft.relayed.elsewhere or draft.serving.groups_of.get(der, set()) & groups)
+        }
         draft.delete += draft.relayed.unsaid_records(party, draft.elsewhere)
 
 

@@ -64,7 +64,7 @@ class Draft:
         """All that cannot be passed on now, and why."""
         self.members: dict[Lfdi, DerId] = {}
         self.elsewhere: set[DerId] = set()
-        """Those of them that are taken from the server above and shown no assignments by it."""
+        """Those of them that the server above assigned to this node once, and assigns no more."""
         self.groups: dict[Mrid, GroupId] = {
             mrid: served.record.group_id
             for mrid, served in serving.programs.items()
