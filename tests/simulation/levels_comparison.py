@@ -15,7 +15,14 @@ from levels_ledger import LevelsLedger, union
 
 from tierline.model.control import Curve, Droop
 from tierline.model.functions import FUNCTIONS, Merge, Unit
-from tierline.model.records import AuditRecord, BufferedReadingRecord, OutboxRecord, ReadingRecord, ResponseRecord
+from tierline.model.records import (
+    AuditRecord,
+    BufferedReadingRecord,
+    IdentityRecord,
+    OutboxRecord,
+    ReadingRecord,
+    ResponseRecord,
+)
 from tierline.operations.serving import audit
 from tierline.sim.evidence import Created, Sighting, second
 from tierline.sim.inverter import RATING_W
@@ -175,7 +182,6 @@ class _LevelsJudge(_Judge):
             found, is_doubtful = (last, True) if last and not is_doubtful else ((), False)
         else:
             found = last
-        found = as_oracle(found)
         if _sorted(found) != _sorted(as_programs(take.programs)):
             self.say("shown", take.at_s, f"servers show {found} together, taken in was {as_programs(take.programs)}")
         return found, is_doubtful
@@ -274,9 +280,10 @@ class _Chain:
         self.names = {leaf.lfdi: name for name, leaf in evidence.ders.items()}
         self.stores = {name: server.store for name, server in evidence.servers.items()}
         self.name_of = {
-            (server.name, der_id): name
-            for server in evidence.servers.values()
-            for name, der_id in server.der_ids.items()
+            (server, record.der_id): self.names[record.lfdi]
+            for server, store in self.stores.items()
+            for record in store.load(IdentityRecord)
+            if record.lfdi in self.names
         }
 
     def say(self, kind, der, what):
@@ -357,18 +364,13 @@ class _Chain:
         found = {}
         for record in self.stores[name].load(ReadingRecord):
             reading = record.reading
-            der = self.name_of.get((name, reading.der_id)) or self.names.get(self.lfdi(name, reading.der_id), "")
+            der = self.name_of.get((name, reading.der_id), "")
             values = found.setdefault(der, {})
             key = (reading.point, reading.time)
             if key in values:
                 self.say("readings", der, f"{name} has {reading} twice")
             values[key] = reading.value
         return found
-
-    def lfdi(self, name, der_id):
-        from tierline.model.records import IdentityRecord
-
-        return next((one.lfdi for one in self.stores[name].load(IdentityRecord) if one.der_id == der_id), None)
 
     def are_there(self, name, server, readings, found):
         """What a server acknowledged it has; two measurements within one second, either side of a restart, are one reading."""
@@ -388,26 +390,15 @@ class _Chain:
         for name, found in kept[relay].items():
             if self.evidence.ders[name].way == "U" and relay == AGGREGATOR:
                 continue  # the utility has them of the DER itself
-            waits = set().union(*(keys for der_id, keys in waiting.items() if self.der(relay, der_id) == name))
+            waits = set().union(
+                *(keys for der_id, keys in waiting.items() if self.name_of.get((relay, der_id)) == name)
+            )
             for key in found.keys() - kept[UTILITY].get(name, {}).keys() - waits:
                 self.say("readings", name, f"{relay} has {key}, and has not passed it on")
-
-    def der(self, server, der_id):
-        return self.name_of.get((server, der_id)) or self.names.get(self.lfdi(server, der_id), "")
 
 
 def as_programs(programs):
     return tuple(as_program(program) for program in programs)
-
-
-def as_oracle(found):
-    """Give programs of the ledger's kind."""
-    from tierline.sim.oracle import OracleProgram
-
-    return tuple(
-        OracleProgram(mrid=one.mrid, primacy=one.primacy, events=tuple(one.events), default=one.default)
-        for one in found
-    )
 
 
 def _sorted(programs):

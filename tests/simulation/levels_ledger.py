@@ -7,6 +7,7 @@ last walk that is in force there (R1 to R5), by its own clock where time says it
 """
 
 import bisect
+from dataclasses import replace
 from types import SimpleNamespace
 
 from ledger import Ledger, groups_of
@@ -102,10 +103,7 @@ def union(shown):
     found = {}
     for program in (program for programs in shown for program in programs):
         found.setdefault(program.mrid, []).append(program)
-    return [
-        SimpleNamespace(mrid=same[0].mrid, primacy=same[0].primacy, default=same[0].default, events=merged(same))
-        for same in found.values()
-    ]
+    return tuple(replace(same[0], events=merged(same)) for same in found.values())
 
 
 def merged(programs):

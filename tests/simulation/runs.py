@@ -33,33 +33,38 @@ def listening():
         structlog.configure(**old)
 
 
-def run(**setting):
-    """Give (hierarchy, verdict, seconds of CPU); errors that were only logged count as disagreements of kind "bug"."""
-    if "mix" in setting:
-        setting["mix"] = Mix(**{k: tuple(v) if isinstance(v, list) else v for k, v in setting["mix"].items()})
+def judged(make, compare, seed):
+    """Make a simulation, run and judge it; errors that were only logged count as disagreements of kind "bug"."""
     began = time.process_time()
     with listening() as bugs:
-        hierarchy = Hierarchy(Setting(**setting))
-        evidence = hierarchy.run()
+        simulation = make()
+        evidence = simulation.run()
     simulated = time.process_time()
-    verdict = compare(evidence, setting["seed"])
+    verdict = compare(evidence, seed)
     verdict.found += [Disagreement("bug", "", 0.0, bug) for bug in dict.fromkeys(bugs)]
-    return hierarchy, verdict, (simulated - began, time.process_time() - simulated)
+    return simulation, verdict, (simulated - began, time.process_time() - simulated)
+
+
+def run(**setting):
+    """Give (hierarchy, verdict, seconds of CPU)."""
+    if "mix" in setting:
+        setting["mix"] = Mix(**{k: tuple(v) if isinstance(v, list) else v for k, v in setting["mix"].items()})
+    return judged(lambda: Hierarchy(Setting(**setting)), compare, setting["seed"])
+
+
+def tell(simulation, verdict, cpu, **more):
+    """Print what came of a run, for another process."""
+    told = {
+        "source": str(Path(tierline.__file__).parent),
+        "digest": simulation.world.trace.digest,
+        "found": [[one.kind, one.der, one.at_s, one.what[:2000]] for one in verdict.found],
+        "faults": sorted(simulation.world.faults),
+        "cpu": cpu,
+        "figures": {key: value for key, value in vars(verdict).items() if key != "found"},
+    }
+    print(json.dumps(told | more))
 
 
 if __name__ == "__main__":
-    hierarchy, verdict, cpu = run(**json.loads(sys.argv[1]))
-    print(
-        json.dumps(
-            {
-                "source": str(Path(tierline.__file__).parent),
-                "digest": hierarchy.world.trace.digest,
-                "found": [[one.kind, one.der, one.at_s, one.what[:2000]] for one in verdict.found],
-                "faults": sorted(hierarchy.world.faults),
-                "cpu": cpu,
-                "figures": {key: value for key, value in vars(verdict).items() if key != "found"},
-                "deeds": len(hierarchy.evidence.deeds),
-                "refused": hierarchy.evidence.refused,
-            }
-        )
-    )
+    hierarchy, *came = run(**json.loads(sys.argv[1]))
+    tell(hierarchy, *came, deeds=len(hierarchy.evidence.deeds), refused=hierarchy.evidence.refused)

@@ -6,22 +6,23 @@ Times are virtual seconds since the world began (`at_s`) or seconds on a clock s
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from tierline.model.records import FollowedEventRecord
+from tierline.model.records import FollowedEventRecord, OutboxRecord
 from tierline.sim.loop import START
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from tierline.engine.following.obey import Persist
     from tierline.model.control import FunctionName, Setpoints
     from tierline.model.identity import ChannelId, DerId, Lfdi, Mrid
     from tierline.model.programs import Program, ResponseStatus
-    from tierline.model.records import ControlRecord, DefaultRecord, OutboxRecord, Record
+    from tierline.model.records import ControlRecord, DefaultRecord, Record
     from tierline.model.telemetry import Reading
     from tierline.ports import Random, Store
+    from tierline.sim.faults import ClockStep
 
 FAILURE = 0.02
 """Probability that an inverter fails a request in one of its ways."""
@@ -248,26 +249,55 @@ class Said:
     created_s: float
 
 
+D = TypeVar("D", bound=DerEvidence)
+
+
 @dataclass(slots=True, kw_only=True)
-class Evidence:
-    """All that happened in one run."""
+class RunEvidence(Generic[D]):
+    """What happened at the DERs in one run."""
+
+    ders: dict[str, D] = field(default_factory=dict)
+    waiting: dict[str, list[OutboxRecord]] = field(default_factory=dict)
+    """What is left in their outboxes."""
+    clock_steps: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    """By node: when its clock was stepped by how much."""
+    end_s: float = 0.0
+
+    def step_clocks(self, steps: Iterable[ClockStep]) -> None:
+        """Note which clocks will be stepped."""
+        for step in steps:
+            self.clock_steps.setdefault(step.node, []).append((max(0.0, step.at_s), step.by_s))
+
+    def notice(self, at_s: float, who: str, what: str) -> None:
+        """Note of the lives of DERs when they begin and end, as the world tells it."""
+        der = self.ders.get(who)
+        if der is not None and what.startswith("crash of life"):
+            der.crashes.append(at_s)
+        elif der is not None and what.startswith("start of life"):
+            der.births.append(at_s)
+
+    def end(self, at_s: float) -> None:
+        """Gather what is left when time is over."""
+        self.end_s = at_s
+        for name, der in self.ders.items():
+            kept = der.store.load(OutboxRecord) if der.store is not None else []
+            self.waiting[name] = [record for record in kept if record.posted_at is None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Evidence(RunEvidence[DerEvidence]):
+    """All that happened in one run with one server."""
 
     deeds: list[Deed] = field(default_factory=list)
     said: list[Said] = field(default_factory=list)
     recorded: list[tuple[DerId, Mrid, ResponseStatus]] = field(default_factory=list)
     """Responses in the order in which the utility's store took them."""
-    ders: dict[str, DerEvidence] = field(default_factory=dict)
     utility: Store | None = None
     """Its store."""
     refused: int = 0
     """Deeds that the utility would not do: too late, or done already."""
-    waiting: dict[str, list[OutboxRecord]] = field(default_factory=dict)
-    """What is left in the outboxes."""
-    clock_steps: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    """By node: when its clock was stepped by how much."""
     doubles: frozenset[str] = frozenset()
     """DERs that reach their first program twice, as through two function set assignments."""
-    end_s: float = 0.0
 
     @property
     def done(self) -> Sequence[Deed]:

@@ -17,7 +17,6 @@ from tierline.model.control import Setpoints
 from tierline.model.errors import LinkError
 from tierline.model.identity import ChannelId, Lfdi, PartyId, der_id
 from tierline.model.parties import Authority, Channel, ChannelMode
-from tierline.model.records import OutboxRecord
 from tierline.node.follower import Self
 from tierline.operations.serving import registry, topology
 from tierline.operations.serving.state import Serving
@@ -34,6 +33,9 @@ from tierline.sim.workload import MODES, SETS, SETTINGS, Mix, draw_acts, grid, i
 from tierline.sim.world import World
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tierline.model.control import FunctionName
     from tierline.ports import Store
     from tierline.sim.nodes import Node
 
@@ -64,6 +66,40 @@ class Setting:
     """None: nothing goes wrong, devices included."""
 
 
+def name_of(number: int) -> str:
+    """Give the name of the node of a DER."""
+    return f"der{number:02d}"
+
+
+def lfdi_of(name: str) -> Lfdi:
+    """Give the LFDI of a node."""
+    return Lfdi(hashlib.sha256(name.encode()).hexdigest()[:40].upper())
+
+
+def calm_from_s(faults: Intensity | None, hours: float) -> float:
+    """Say from when on devices fail no more: always where nothing goes wrong, else when the world falls quiet."""
+    return 0.0 if faults is None else (1 - faults.quiet) * hours * 3600
+
+
+def supersede_code_of(number: int, seed: int) -> str:
+    """Say how a DER answers to being superseded by another program (E18): some one way, some the other."""
+    return "7" if (number + seed) % 4 == 0 else "14"
+
+
+def inverter_of(world: World, number: int, modes: Sequence[FunctionName], calm_from_s: float) -> Inverter:
+    """Make the device of a DER: some lack a function, some carry no ramp time."""
+    left_out = {3: "volt_watt", 4: "freq_droop"}.get(number % 5)
+    name = name_of(number)
+    return Inverter(
+        name=name,
+        functions=frozenset({*modes, *SETTINGS} - {left_out}),
+        held=Setpoints(),
+        carries_ramp_time=number % 7 != 5,
+        random=world.random(f"inverter {name}"),
+        calm_from_s=calm_from_s,
+    )
+
+
 class Hierarchy:
     """One utility, its DERs and the world round them."""
 
@@ -74,11 +110,14 @@ class Hierarchy:
         acts = draw_acts(self.world.random("acts"), hours=setting.hours, mix=setting.mix)
         self._operators = Operators(PARTY, acts, self.evidence)
         self._grid = grid(setting.ders)
-        names = [f"der{number:02d}" for number in range(setting.ders)]
-        self._lfdis = {name: Lfdi(hashlib.sha256(name.encode()).hexdigest()[:40].upper()) for name in names}
-        quiet = 0.0 if setting.faults is None else 1 - setting.faults.quiet
+        names = [name_of(number) for number in range(setting.ders)]
+        self._lfdis = {name: lfdi_of(name) for name in names}
         for number, name in enumerate(names):
-            self.evidence.ders[name] = self._der_evidence(number, name, quiet * setting.hours * 3600)
+            inverter = inverter_of(self.world, number, MODES, calm_from_s(setting.faults, setting.hours))
+            code = supersede_code_of(number, setting.seed)
+            self.evidence.ders[name] = DerEvidence(
+                name=name, lfdi=self._lfdis[name], inverter=inverter, supersede_code=code
+            )
         if not setting.real_bytes:
             self.evidence.doubles = frozenset(names[::3])
         utility = self.world.node(UTILITY, self._run_utility)
@@ -89,39 +128,15 @@ class Hierarchy:
             self.world.draw_faults(
                 links=[(name, UTILITY) for name in names], hours=setting.hours, intensity=setting.faults
             )
-        for step in self.world.plan.clock_steps:
-            self.evidence.clock_steps.setdefault(step.node, []).append((max(0.0, step.at_s), step.by_s))
-        self.world.watch(self._notice)
+        self.evidence.step_clocks(self.world.plan.clock_steps)
+        self.world.watch(self.evidence.notice)
 
     def run(self) -> Evidence:
         """Let the time pass, then gather what was kept."""
         with self.world as world:
             world.run(self.setting.hours)
-            self.evidence.end_s = world.loop.time()
-            for name, der in self.evidence.ders.items():
-                kept = der.store.load(OutboxRecord) if der.store is not None else []
-                self.evidence.waiting[name] = [record for record in kept if record.posted_at is None]
+            self.evidence.end(world.loop.time())
         return self.evidence
-
-    def _der_evidence(self, number: int, name: str, calm_from_s: float) -> DerEvidence:
-        left_out = {3: "volt_watt", 4: "freq_droop"}.get(number % 5)
-        inverter = Inverter(
-            name=name,
-            functions=frozenset({*MODES, *SETTINGS} - {left_out}),
-            held=Setpoints(),
-            carries_ramp_time=number % 7 != 5,
-            random=self.world.random(f"inverter {name}"),
-            calm_from_s=calm_from_s,
-        )
-        code = "7" if (number + self.setting.seed) % 4 == 0 else "14"
-        return DerEvidence(name=name, lfdi=self._lfdis[name], inverter=inverter, supersede_code=code)
-
-    def _notice(self, at_s: float, who: str, what: str) -> None:
-        der = self.evidence.ders.get(who)
-        if der is not None and what.startswith("crash of life"):
-            der.crashes.append(at_s)
-        elif der is not None and what.startswith("start of life"):
-            der.births.append(at_s)
 
     # --- the utility ------------------------------------------------------------------------------------------------
 

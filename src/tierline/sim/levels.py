@@ -16,11 +16,10 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tierline.model.control import Setpoints
 from tierline.model.errors import LinkError
 from tierline.model.identity import ChannelId, Lfdi, PartyId, der_id
 from tierline.model.parties import Authority, Channel, ChannelMode, Principal, Role
-from tierline.model.records import FollowedProgramsRecord, OutboxRecord
+from tierline.model.records import FollowedProgramsRecord
 from tierline.node.follower import Self
 from tierline.node.relaying import RelayChannel, Relaying
 from tierline.operations.relay.relayed import Relayed
@@ -29,15 +28,24 @@ from tierline.operations.serving.groups import joining
 from tierline.operations.serving.state import Serving
 from tierline.protocols.sep2.server import Sep2Server
 from tierline.protocols.sep2.views import Rates, Views
-from tierline.sim.evidence import Inverter
 from tierline.sim.faults import draw_plan
-from tierline.sim.hierarchy import FAULTY, MEASURE_S, OWNER, PEN
+from tierline.sim.hierarchy import (
+    FAULTY,
+    MEASURE_S,
+    OWNER,
+    PEN,
+    calm_from_s,
+    inverter_of,
+    lfdi_of,
+    name_of,
+    supersede_code_of,
+)
 from tierline.sim.links import UTILITY, MessageNorth
 from tierline.sim.operators import AGAIN_S, Operators, operator_of, set_records
 from tierline.sim.relay_evidence import LeafEvidence, LevelsEvidence, RelayStore, ServerEvidence
 from tierline.sim.relay_links import FleetFace, MessageFleetNorth, WatchedShared
 from tierline.sim.watched import DerStore, ServerStore, WatchedFollower, WatchedStore
-from tierline.sim.workload import CROSSING_MODES, SETS, SETTINGS, Mix, draw_acts, grid, in_set
+from tierline.sim.workload import CROSSING_MODES, SETS, Mix, draw_acts, grid, in_set
 from tierline.sim.world import World
 
 if TYPE_CHECKING:
@@ -90,8 +98,8 @@ class Levels:
         self.setting = setting
         self.world = World(setting.seed)
         self.evidence = LevelsEvidence(servers={name: ServerEvidence(name=name) for name in PARTIES})
-        names = [f"der{number:02d}" for number in range(setting.ders)]
-        self._lfdis = {name: Lfdi(hashlib.sha256(name.encode()).hexdigest()[:40].upper()) for name in (*RELAYS, *names)}
+        names = [name_of(number) for number in range(setting.ders)]
+        self._lfdis = {name: lfdi_of(name) for name in (*RELAYS, *names)}
         self._operators = {
             name: Operators(PARTIES[name], draw_acts(self.world.random(what), hours=setting.hours, mix=mix), server)
             for name, what, mix in (
@@ -102,7 +110,13 @@ class Levels:
         }
         self._grid = grid(setting.ders)
         for number, name in enumerate(names):
-            self.evidence.ders[name] = self._leaf_evidence(number, name)
+            self.evidence.ders[name] = LeafEvidence(
+                name=name,
+                lfdi=self._lfdis[name],
+                inverter=inverter_of(self.world, number, CROSSING_MODES, calm_from_s(setting.faults, setting.hours)),
+                supersede_code=supersede_code_of(number, setting.seed),
+                way=setting.ways[number % len(setting.ways)],
+            )
         for server in self.evidence.servers.values():
             server.doubles = frozenset(names[::3])
         self.world.node(UTILITY, self._run_utility)
@@ -112,16 +126,13 @@ class Levels:
             self.world.node(name, self._run_leaf)
         if setting.faults is not None:
             self._draw_faults(names, setting.faults)
-        self.world.watch(self._notice)
+        self.world.watch(self.evidence.notice)
 
     def run(self) -> LevelsEvidence:
         """Let the time pass, then gather what was kept."""
         with self.world as world:
             world.run(self.setting.hours)
-            self.evidence.end_s = world.loop.time()
-            for name, leaf in self.evidence.ders.items():
-                kept = leaf.store.load(OutboxRecord) if leaf.store is not None else []
-                self.evidence.waiting[name] = [record for record in kept if record.posted_at is None]
+            self.evidence.end(world.loop.time())
         return self.evidence
 
     def _draw_faults(self, names: Sequence[str], intensity: Intensity) -> None:
@@ -136,35 +147,7 @@ class Levels:
         )
         steps = tuple(step for step in plan.clock_steps if step.node not in PARTIES)
         self.world.apply(replace(plan, clock_steps=steps))
-        for step in steps:
-            self.evidence.clock_steps.setdefault(step.node, []).append((max(0.0, step.at_s), step.by_s))
-
-    def _leaf_evidence(self, number: int, name: str) -> LeafEvidence:
-        setting = self.setting
-        quiet = 0.0 if setting.faults is None else 1 - setting.faults.quiet
-        left_out = {3: "volt_watt", 4: "freq_droop"}.get(number % 5)
-        inverter = Inverter(
-            name=name,
-            functions=frozenset({*CROSSING_MODES, *SETTINGS} - {left_out}),
-            held=Setpoints(),
-            carries_ramp_time=number % 7 != 5,
-            random=self.world.random(f"inverter {name}"),
-            calm_from_s=quiet * setting.hours * 3600,
-        )
-        return LeafEvidence(
-            name=name,
-            lfdi=self._lfdis[name],
-            inverter=inverter,
-            supersede_code="7" if (number + setting.seed) % 4 == 0 else "14",
-            way=setting.ways[number % len(setting.ways)],
-        )
-
-    def _notice(self, at_s: float, who: str, what: str) -> None:
-        leaf = self.evidence.ders.get(who)
-        if leaf is not None and what.startswith("crash of life"):
-            leaf.crashes.append(at_s)
-        elif leaf is not None and what.startswith("start of life"):
-            leaf.births.append(at_s)
+        self.evidence.step_clocks(steps)
 
     def _with(self, *ways: str) -> dict[str, Lfdi]:
         return {name: leaf.lfdi for name, leaf in self.evidence.ders.items() if leaf.way in ways}

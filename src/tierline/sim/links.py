@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from tierline.engine.serving_status import listed_until, next_boundary, served_status
 from tierline.model.errors import Forbidden, LinkError, PeerError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tierline.model.records import EndDeviceRecord
     from tierline.model.telemetry import Reading
     from tierline.operations.serving.state import Served, Serving
-    from tierline.ports import DeviceFacts
+    from tierline.ports import DeviceFacts, Northbound
     from tierline.protocols.sep2.north import Sep2North
     from tierline.protocols.sep2.server import Sep2Server
     from tierline.sim.evidence import DerEvidence, Evidence, Seeing
@@ -315,48 +315,23 @@ class ByteCourier:
         """Let go of nothing."""
 
 
-class ByteNorth:
-    """The real north face of IEEE 2030.5 over real XML, watched."""
+class Passing:
+    """A north link that passes everything on to another."""
 
-    def __init__(self, inner: Sep2North, evidence: Evidence, der: DerEvidence, server_s: Callable[[], float]) -> None:
+    def __init__(self, inner: Northbound) -> None:
         self._inner = inner
-        self._evidence = evidence
-        self._der = der
-        self._server_s = server_s
-        self.walks: list[Seeing] = []
-        """Walks that were brought and not yet taken in."""
 
     @property
-    def link(self) -> ByteNorth:
+    def link(self) -> Self:
         """The link itself."""
         return self
-
-    @property
-    def poll_s(self) -> float:
-        """Civil seconds between walks."""
-        return float(self._inner.poll_s)
-
-    @property
-    def post_s(self) -> float:
-        """Civil seconds between posts."""
-        return float(self._inner.post_s or 3600.0)
 
     async def walk(self) -> ProgramsSeen:
         """Read everything.
 
         Raises: LinkError, PeerError, Forbidden.
         """
-        deeds, server_s = len(self._evidence.deeds), self._server_s()
-        seen = await self._inner.walk()
-        self.walks.append(
-            Shown(
-                deeds=deeds,
-                server_s=server_s,
-                deeds_after=len(self._evidence.deeds),
-                server_after_s=self._server_s(),
-            )
-        )
-        return seen
+        return await self._inner.walk()
 
     async def respond(self, response: Response) -> None:
         """Deliver one Response.
@@ -371,7 +346,6 @@ class ByteNorth:
         Raises: LinkError, PeerError, Forbidden.
         """
         await self._inner.report(readings)
-        self._der.acknowledge(UTILITY, readings)
 
     async def describe(self, facts: DeviceFacts, status: Mapping[str, Decimal | int], now: datetime) -> None:
         """Say what the device is and does.
@@ -383,3 +357,51 @@ class ByteNorth:
     async def close(self) -> None:
         """Let go of the link."""
         await self._inner.close()
+
+
+class ByteNorth(Passing):
+    """The real north face of IEEE 2030.5 over real XML, watched."""
+
+    def __init__(self, inner: Sep2North, evidence: Evidence, der: DerEvidence, server_s: Callable[[], float]) -> None:
+        super().__init__(inner)
+        self._sep2 = inner
+        self._evidence = evidence
+        self._der = der
+        self._server_s = server_s
+        self.walks: list[Seeing] = []
+        """Walks that were brought and not yet taken in."""
+
+    @property
+    def poll_s(self) -> float:
+        """Civil seconds between walks."""
+        return float(self._sep2.poll_s)
+
+    @property
+    def post_s(self) -> float:
+        """Civil seconds between posts."""
+        return float(self._sep2.post_s or 3600.0)
+
+    async def walk(self) -> ProgramsSeen:
+        """Read everything.
+
+        Raises: LinkError, PeerError, Forbidden.
+        """
+        deeds, server_s = len(self._evidence.deeds), self._server_s()
+        seen = await super().walk()
+        self.walks.append(
+            Shown(
+                deeds=deeds,
+                server_s=server_s,
+                deeds_after=len(self._evidence.deeds),
+                server_after_s=self._server_s(),
+            )
+        )
+        return seen
+
+    async def report(self, readings: Sequence[Reading]) -> None:
+        """Deliver readings.
+
+        Raises: LinkError, PeerError, Forbidden.
+        """
+        await super().report(readings)
+        self._der.acknowledge(UTILITY, readings)

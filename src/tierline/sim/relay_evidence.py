@@ -18,7 +18,7 @@ from tierline.model.records import (
     OutboxRecord,
     ProgramRecord,
 )
-from tierline.sim.evidence import DerEvidence, Shown
+from tierline.sim.evidence import DerEvidence, RunEvidence, Shown
 from tierline.sim.watched import ServerStore
 
 if TYPE_CHECKING:
@@ -163,13 +163,7 @@ class LeafEvidence(DerEvidence):
 
 
 @dataclass(slots=True, kw_only=True)
-class LevelsEvidence:
-    """All that happened in one run."""
+class LevelsEvidence(RunEvidence[LeafEvidence]):
+    """All that happened in one run with several servers."""
 
     servers: dict[str, ServerEvidence]
-    ders: dict[str, LeafEvidence] = field(default_factory=dict)
-    clock_steps: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    """By DER: when its clock was stepped by how much. A relay keeps its clock with its server's."""
-    waiting: dict[str, list[OutboxRecord]] = field(default_factory=dict)
-    """What is left in the outboxes of the DERs."""
-    end_s: float = 0.0

@@ -15,19 +15,17 @@ from tierline.model.programs import FleetMember, FleetSeen, Program, ProgramsSee
 from tierline.node.shared_channel import SharedChannel
 from tierline.operations.serving import registry, telemetry
 from tierline.sim.evidence import Answer, Shown, Sighting
-from tierline.sim.links import UTILITY, Done, MessageNorth, SouthFace, ask, meter_of
+from tierline.sim.links import UTILITY, Done, MessageNorth, Passing, SouthFace, ask, meter_of
 from tierline.sim.relay_evidence import Read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
-    from decimal import Decimal
 
     from tierline.model.identity import ChannelId, DerId, Lfdi, Mrid
     from tierline.model.records import DerInfoKind, EndDeviceRecord, FollowedProgramsRecord
     from tierline.model.telemetry import Reading
     from tierline.operations.serving.state import Serving
-    from tierline.ports import DeviceFacts
     from tierline.protocols.sep2.server import Sep2Server
     from tierline.sim.evidence import Seeing
     from tierline.sim.nodes import Node
@@ -203,24 +201,19 @@ class MessageFleetNorth:
         """Let go of nothing."""
 
 
-class _Part:
+class _Part(Passing):
     """One of several servers of a channel, which tells what it answered."""
 
     poll_s = MessageNorth.poll_s
     post_s = MessageNorth.post_s
 
-    def __init__(self, name: str, inner: MessageNorth) -> None:
-        self._name = name
-        self._inner = inner
+    def __init__(self, inner: MessageNorth) -> None:
+        super().__init__(inner)
+        self._brought = inner.walks
         self.answer: Answer | None = None
         """To the last walk, if there was one."""
         self.is_reached = False
         """Whether it answered the last walk, or said that it does not know us."""
-
-    @property
-    def link(self) -> _Part:
-        """The link itself."""
-        return self
 
     async def walk(self) -> ProgramsSeen:
         """Read everything.
@@ -229,38 +222,14 @@ class _Part:
         """
         self.answer, self.is_reached = None, False
         try:
-            seen = await self._inner.walk()
+            seen = await super().walk()
         except Forbidden:
             self.is_reached = True
             raise
-        shown = self._inner.walks.pop()
+        shown = self._brought.pop()
         assert isinstance(shown, Shown)
         self.answer, self.is_reached = Answer(shown=shown, programs=seen.programs), True
         return seen
-
-    async def respond(self, response: Response) -> None:
-        """Deliver one Response.
-
-        Raises: LinkError, PeerError, Forbidden.
-        """
-        await self._inner.respond(response)
-
-    async def report(self, readings: Sequence[Reading]) -> None:
-        """Deliver readings.
-
-        Raises: LinkError, PeerError, Forbidden.
-        """
-        await self._inner.report(readings)
-
-    async def describe(self, facts: DeviceFacts, status: Mapping[str, Decimal | int], now: datetime) -> None:
-        """Say what the device is and does.
-
-        Raises: LinkError, PeerError, Forbidden.
-        """
-        await self._inner.describe(facts, status, now)
-
-    async def close(self) -> None:
-        """Let go of nothing."""
 
 
 class WatchedShared(SharedChannel):
@@ -269,7 +238,7 @@ class WatchedShared(SharedChannel):
     def __init__(
         self, channel: ChannelId, servers: Mapping[str, MessageNorth], last: FollowedProgramsRecord | None
     ) -> None:
-        self._parts = {name: _Part(name, server) for name, server in servers.items()}
+        self._parts = {name: _Part(server) for name, server in servers.items()}
         super().__init__(channel, self._parts, last)
         self._is_first = True
         self.walks: list[Seeing] = []
