@@ -25,6 +25,7 @@ from tierline.operations.serving.state import Serving
 from tierline.protocols.sep2.codec import parse
 from tierline.protocols.sep2.follow.walk import Entry
 from tierline.protocols.sep2.north import Sep2North
+from tierline.protocols.sep2.resources.rows import rows_of
 from tierline.protocols.sep2.server import Sep2Server
 from tierline.protocols.sep2.transport import Peer, Request
 from tierline.protocols.sep2.views import Rates, Views
@@ -185,6 +186,18 @@ class Bench:
 
     def status(self, target, who="pv-1"):
         return self.start("GET", target, who).status
+
+    @classmethod
+    def links(cls, value):
+        """List every path a resource names."""
+        found = []
+        for row in rows_of(type(value)):
+            part = getattr(value, row.field)
+            for item in part if isinstance(part, tuple) else (part,):
+                if isinstance(row.kind, type) and item is not None:
+                    found += cls.links(item)
+        own = getattr(value, "href", None)
+        return found + ([own] if own else [])
 
     def der(self, name="pv-1"):
         return self.state.identities[LFDIS[name]].der_id

@@ -17,23 +17,10 @@ from tierline.protocols.sep2.resources import MirrorMeterReading, MirrorUsagePoi
 from tierline.protocols.sep2.resources.der import DERStatus
 from tierline.protocols.sep2.resources.exchange import DERControlResponse
 from tierline.protocols.sep2.resources.objects import List
-from tierline.protocols.sep2.resources.rows import rows_of
 from tierline.protocols.sep2.server import Sep2Server
 from tierline.protocols.sep2.views import Rates, Views, entries, response_id, short, sight
 
 WEST, AT_WEST = PartyId("west"), Lfdi("CC" * 20)
-
-
-def links(value):
-    """List every path a resource names."""
-    found = []
-    for row in rows_of(type(value)):
-        part = getattr(value, row.field)
-        for item in part if isinstance(part, tuple) else (part,):
-            if isinstance(row.kind, type) and item is not None:
-                found += links(item)
-    own = getattr(value, "href", None)
-    return found + ([own] if own else [])
 
 
 def walked(bench, who):
@@ -48,7 +35,7 @@ def walked(bench, who):
                 assert found.href == path
                 if isinstance(found, List):
                     assert found.all == len(found.items)
-                waiting += links(found)
+                waiting += bench.links(found)
     return seen
 
 

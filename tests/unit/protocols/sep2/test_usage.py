@@ -21,7 +21,6 @@ from tierline.protocols.sep2.resources import (
     ReadingType,
     UsagePointList,
 )
-from tierline.protocols.sep2.resources.rows import rows_of
 from tierline.protocols.sep2.views import short
 
 POWER, VOLTAGE = "B" * 32, "C" * 32
@@ -67,18 +66,6 @@ def series_at(point, mrid=POWER):
     return f"{point}/mr/{short(mrid)}"
 
 
-def links(value):
-    """List every path a resource names."""
-    found = []
-    for row in rows_of(type(value)):
-        part = getattr(value, row.field)
-        for item in part if isinstance(part, tuple) else (part,):
-            if isinstance(row.kind, type) and item is not None:
-                found += links(item)
-    own = getattr(value, "href", None)
-    return found + ([own] if own else [])
-
-
 def metering_paths(bench, who="pv-1"):
     """Follow what is named from the entry to the readings."""
     seen, waiting = [], ["/upt"]
@@ -91,7 +78,7 @@ def metering_paths(bench, who="pv-1"):
             if isinstance(found, List):
                 assert found.all == len(found.items)
                 assert list(found.items) == in_order(found.items)
-            waiting += links(found)
+            waiting += bench.links(found)
     return seen
 
 

@@ -15,7 +15,6 @@ from tierline.protocols.sep2.codec import parse
 from tierline.protocols.sep2.hrefs import Href, PageQuery, Place
 from tierline.protocols.sep2.lists import in_order
 from tierline.protocols.sep2.resources.objects import List
-from tierline.protocols.sep2.resources.rows import rows_of
 from tierline.protocols.sep2.views import entries, keeping, places, reports
 from tierline.protocols.sep2.views import programs as program_views
 
@@ -45,18 +44,6 @@ def rendered(monkeypatch):
     return counts
 
 
-def links(value):
-    """List every path a resource names."""
-    found = []
-    for row in rows_of(type(value)):
-        part = getattr(value, row.field)
-        for item in part if isinstance(part, tuple) else (part,):
-            if isinstance(row.kind, type) and item is not None:
-                found += links(item)
-    own = getattr(value, "href", None)
-    return found + ([own] if own else [])
-
-
 async def fill(bench):
     """Give every list something to show."""
     await programs.set_default(
@@ -83,7 +70,7 @@ async def test_every_path_that_is_named_is_there_and_says_its_own_name(bench):
             assert found.href == path
             if isinstance(found, List):
                 assert all(item.href for item in found.items)
-            waiting += [link for link in links(found) if link]
+            waiting += [link for link in bench.links(found) if link]
     not_put_yet = {"dercap", "derg", "ders", "dera", "di"}
     assert {path for path, status in seen.items() if status != 200} == {
         path for path in seen if path.rsplit("/", 1)[1] in not_put_yet
