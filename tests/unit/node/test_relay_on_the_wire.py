@@ -30,19 +30,21 @@ from tierline.node.relay_links import FleetLink
 from tierline.node.relaying import RelayChannel, Relaying
 from tierline.node.shared_channel import SharedChannel
 from tierline.operations.relay.relayed import Relayed
-from tierline.operations.serving import dispatch, registry, topology
+from tierline.operations.serving import dispatch, registry, telemetry, topology
 from tierline.operations.serving import programs as own_programs
 from tierline.operations.serving.destinations import Destinations
 from tierline.operations.serving.notices import Outbox
 from tierline.operations.serving.state import Serving
 from tierline.operations.serving.subscriptions import Subscriptions
 from tierline.ports import DeviceFacts, ReadBack
+from tierline.protocols.sep2.codec import parse, render
 from tierline.protocols.sep2.fleet_north import Sep2FleetNorth
 from tierline.protocols.sep2.follow.walk import Entry
 from tierline.protocols.sep2.listener import NoticeListener
 from tierline.protocols.sep2.mapping.carry import why_not
 from tierline.protocols.sep2.north import Sep2North
 from tierline.protocols.sep2.notifier import Locator, Notifier
+from tierline.protocols.sep2.resources.der import DERStatus
 from tierline.protocols.sep2.server import Sep2Server
 from tierline.protocols.sep2.transport import HttpResponse, Peer, Request
 from tierline.protocols.sep2.views import Rates, Views
@@ -531,6 +533,39 @@ def test_what_a_substation_holds_of_a_der_that_moves_away_meanwhile_reaches_the_
     assert east.shown(LEAVES[0]) == []
     assert leaf.south.held["max_lim_w_pct"] == 50
     assert refused(utility) == 0
+
+
+@pytest.mark.parametrize("is_seen_first", [True, False])
+def test_what_a_der_said_at_its_new_substation_stays_when_the_old_one_is_restarted(world, is_seen_first):
+    utility, west, east = two_substations(world)
+    first = LEAVES[0]
+
+    def say(level, time):
+        document = render(DERStatus(reading_time=time))
+        who = Principal(party=PartyId(level.name), role=Role.DEVICE, name=first, lfdi=first)
+        world.do(telemetry.put_info(who, level.serving, level.der(first), DerInfoKind.STATUS, document))
+        world.wait(130)
+
+    def known():
+        return parse(utility.serving.infos[utility.der(first), DerInfoKind.STATUS].document, DERStatus).reading_time
+
+    say(east, 1)
+    assert known() == 1
+    east.wire.is_cut = not is_seen_first
+    world.do(topology.confirm_switching(OPERATOR, utility.serving, {2: False, 3: True}))
+    say(east, 2)
+    say(west, 3)
+    assert known() == 3
+    east.task.cancel()
+    world.wait(1)
+    again = Level(world, "east", utility, "take", store=east.serving.store, life=1)
+    world.wait(400)
+    assert again.relaying.unwalked() == []
+    assert known() == 3, "the older one is not handed on"
+    world.do(topology.confirm_switching(OPERATOR, utility.serving, {2: True, 3: False}))
+    world.wait(130)
+    say(again, 4)
+    assert known() == 4, "who is back is described from there again"
 
 
 def test_a_der_that_is_fed_another_way_goes_on_with_the_event_at_another_substation(world):

@@ -41,7 +41,6 @@ async def mirror(principal: Principal, serving: Serving, relayed: Relayed, seen:
             await serving.commit(draft.put, draft.delete)
             draft.changes.commits = 1
             relayed.refused = draft.refused
-        if draft.changes.commits or draft.elsewhere != relayed.elsewhere:
             relayed.take_members(draft.members, draft.elsewhere)
     return draft.changes
 
@@ -87,6 +86,9 @@ def _enrol(draft: Draft) -> None:
             and (der in draft.relayed.elsewhere or draft.serving.groups_of.get(der, set()) & groups)
         }
         draft.delete += draft.relayed.unsaid_records(party, draft.elsewhere)
+    was, now = draft.relayed.elsewhere, draft.elsewhere
+    draft.put += [draft.relayed.elsewhere_record(party, der) for der in sorted(now - was)]
+    draft.delete += [draft.relayed.elsewhere_record(party, der) for der in sorted(was - now)]
 
 
 def _assign(draft: Draft) -> None:

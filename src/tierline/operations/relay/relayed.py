@@ -65,12 +65,15 @@ class Relayed:
         Raises: LinkError when the store cannot be read.
         """
         members: dict[Lfdi, DerId] = {}
+        elsewhere: set[DerId] = set()
         relayed = cls(channel=channel, enrol=enrol, readings=readings)
         for record in store.load(KnownRecord):
             what, _, rest = record.name.partition(f"/{channel}/")
             match what:
                 case "member":
                     members[Lfdi(rest)] = DerId(record.value)
+                case "elsewhere":
+                    elsewhere.add(DerId(rest))
                 case "refused":
                     relayed.refused[rest] = record.value
                 case "info":
@@ -78,12 +81,16 @@ class Relayed:
                     relayed.handed_on[DerId(der), DerInfoKind(kind)] = record.value
                 case _:
                     pass
-        relayed.take_members(members)
+        relayed.take_members(members, elsewhere)
         return relayed
 
     def member_record(self, party: PartyId, lfdi: Lfdi, der: DerId) -> KnownRecord:
         """Write down that this node stands for a DER."""
         return KnownRecord(party=party, name=f"member/{self.channel}/{lfdi}", value=der)
+
+    def elsewhere_record(self, party: PartyId, der: DerId) -> KnownRecord:
+        """Write down that another serves a member now."""
+        return KnownRecord(party=party, name=f"elsewhere/{self.channel}/{der}", value="")
 
     def refused_record(self, party: PartyId, what: str, why: str) -> KnownRecord:
         """Write down that something was refused."""

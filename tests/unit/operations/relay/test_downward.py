@@ -7,7 +7,7 @@ import pytest
 from tierline.model.control import Curve, CurvePoint, EventStatus, Setpoints
 from tierline.model.errors import LinkError
 from tierline.model.identity import Mrid
-from tierline.model.records import AuditRecord, EndDeviceRecord, MembershipRecord
+from tierline.model.records import AuditRecord, EndDeviceRecord, KnownRecord, MembershipRecord
 from tierline.operations.relay.downward import mirror
 from tierline.operations.serving import registry, topology
 
@@ -183,7 +183,33 @@ async def test_who_moves_away_and_back_stays_registered_and_a_member(scene, abov
     assert scene.relayed.members == members == scene.restarted()[1].members
     await mirror(above, scene.serving, scene.relayed, moved_away(scene))
     assert members_of(scene.serving, scene.program()) == set(scene.lfdis[:2])
-    assert scene.relayed.elsewhere == frozenset()
+    assert scene.relayed.elsewhere == scene.restarted("take")[1].elsewhere == frozenset()
+
+
+async def test_that_another_serves_a_member_is_known_after_a_restart(scene, above):
+    scene.relayed.enrol = "take"
+    first, second = scene.lfdis[:2]
+    await mirror(above, scene.serving, scene.relayed, moved_away(scene))
+    changes = await mirror(above, scene.serving, scene.relayed, moved_away(scene, first))
+    assert changes.commits == 1, "it is written with the memberships that end"
+    serving, relayed = scene.restarted("take")
+    assert relayed.elsewhere == {registry.device_of(serving, first).der_id}
+    assert not relayed.speaks_for(registry.device_of(serving, first).der_id)
+    assert relayed.speaks_for(registry.device_of(serving, second).der_id)
+    assert (await mirror(above, serving, relayed, moved_away(scene, first))).commits == 0
+    assert relayed.elsewhere == {registry.device_of(serving, first).der_id}
+    await mirror(above, serving, relayed, scene.seen(scene.program(), members={second: ()}))
+    assert scene.restarted("take")[1].elsewhere == frozenset(), "whom nobody lists is nowhere"
+    assert not [record for record in serving.store.load(KnownRecord) if record.name.startswith("elsewhere/")]
+
+
+async def test_a_relay_that_takes_nobody_any_more_forgets_who_was_elsewhere(scene, above):
+    scene.relayed.enrol = "take"
+    for seen in (moved_away(scene), moved_away(scene, scene.lfdis[0])):
+        await mirror(above, scene.serving, scene.relayed, seen)
+    serving, relayed = scene.restarted("none")
+    await mirror(above, serving, relayed, moved_away(scene, scene.lfdis[0]))
+    assert scene.restarted("none")[1].elsewhere == frozenset()
 
 
 async def test_only_who_takes_from_its_server_may_have_members_that_another_serves(scene, above):

@@ -5,6 +5,7 @@ from tierline.storage.memory import MemoryStore
 
 PARTY = PartyId("substation")
 LFDI, DER = Lfdi("01" * 20), DerId("abcdefghijklm")
+AWAY = DerId("nopqrstuvwxyz")
 
 
 async def test_what_is_remembered_of_a_channel_is_found_again_and_nothing_of_another(clock):
@@ -14,7 +15,10 @@ async def test_what_is_remembered_of_a_channel_is_found_again_and_nothing_of_ano
         [
             one.member_record(PARTY, LFDI, DER),
             one.refused_record(PARTY, "control C of P", "why"),
+            one.member_record(PARTY, Lfdi("03" * 20), AWAY),
             one.handed_record(PARTY, (DER, DerInfoKind.STATUS), "d"),
+            one.elsewhere_record(PARTY, AWAY),
+            other.elsewhere_record(PARTY, DER),
             other.member_record(PARTY, Lfdi("02" * 20), DerId("x")),
             other.refused_record(PARTY, "else", "why"),
             KnownRecord(party=PARTY, name="reply_to/a/M", value="/r"),
@@ -23,8 +27,9 @@ async def test_what_is_remembered_of_a_channel_is_found_again_and_nothing_of_ano
     )
     found = Relayed.load(store, ChannelId("a"), "take")
     assert found.enrol == "take"
-    assert found.members == {LFDI: DER}
-    assert found.ders == {DER}
+    assert found.members == {LFDI: DER, Lfdi("03" * 20): AWAY}
+    assert found.ders == {DER, AWAY}
+    assert found.elsewhere == {AWAY}
     assert (found.lfdi_of(DER), found.lfdi_of(DerId("x"))) == (LFDI, None)
     assert found.refused == {"control C of P": "why"}
     assert found.handed_on == {(DER, DerInfoKind.STATUS): "d"}

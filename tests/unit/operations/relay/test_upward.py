@@ -1,5 +1,7 @@
+import runpy
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +17,9 @@ from tierline.operations.relay.downward import mirror
 from tierline.operations.relay.relayed import Relayed
 from tierline.operations.relay.upward import Upward
 from tierline.operations.serving import registry, telemetry
+from tierline.storage.sqlite import Database
 
+Scene = runpy.run_path(str(Path(__file__).with_name("conftest.py")))["Scene"]
 CHANNEL = ChannelId("utility")
 
 
@@ -247,6 +251,33 @@ async def test_what_a_der_said_of_itself_is_its_new_servers_to_hand_on_until_it_
     assert not [record for record in ways.serving.store.load(KnownRecord) if record.name.startswith("info/")]
     await move(scene, above, away=False)
     assert ways.said() == [(scene.lfdis[0], DerInfoKind.STATUS, b"two")]
+
+
+async def test_a_relay_restarted_between_the_move_and_the_next_walk_hands_on_nothing_older(clock, above, tmp_path):
+    scene, lives = Scene(clock), []
+
+    def live():
+        database = Database(str(tmp_path / "relay.db"))
+        store = database.store("relay")
+        lives.append(database)
+        scene.serving = scene.levels["serving_of"]("substation", clock, store, seed=len(lives))
+        scene.relayed = Relayed.load(store, CHANNEL, "take")
+        return Ways(scene)
+
+    ways = live()
+    await move(scene, above, away=False)
+    await ways.say(b"one")
+    await ways.upward.handed_on(ways.relayed, ways.upward.infos(ways.relayed)[0][1])
+    await ways.say(b"two")
+    await move(scene, above, away=True)
+    lives[-1].close()
+    again = live()
+    assert again.said() == [], "what its new server has handed on meanwhile is not overwritten"
+    await move(scene, above, away=True)
+    assert again.said() == []
+    await move(scene, above, away=False)
+    assert again.said() == [(scene.lfdis[0], DerInfoKind.STATUS, b"two")]
+    lives[-1].close()
 
 
 async def test_a_server_that_let_us_go_is_told_everything_again(ways):
