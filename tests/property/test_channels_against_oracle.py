@@ -160,7 +160,8 @@ def as_control(event):
 
 
 def default_mrid(program):
-    return mrid(int(program, 16) + 0xD0000)
+    """Give the default's own mRID, in the order contrary to its program's, by which it ranks (E20)."""
+    return mrid(10**31 - int(program, 16))
 
 
 # --- random worlds ----------------------------------------------------------------------------------------------------------------------

@@ -57,11 +57,14 @@ class Claim:
     is_event: bool = True
     """False for defaults and the owner's standing limits: they are never displaced."""
     ramp_time_s: Decimal | None = None
+    program: Mrid | None = None
+    """Of a default: the program whose it is. Defaults rank by it (E20, A9): one set anew has another mRID and the same rank."""
 
     @property
     def strength(self) -> tuple[int, int, int, datetime, str, str]:
         """What sorts claims, the strongest greatest (A3)."""
-        return (-self.authority, -self.rank, -self.primacy, self.creation_time, self.mrid, self.function)
+        ranked = self.mrid if self.program is None else self.program
+        return (-self.authority, -self.rank, -self.primacy, self.creation_time, ranked, self.function)
 
     @property
     def source(self) -> tuple[ChannelId, Mrid]:

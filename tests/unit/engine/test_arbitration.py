@@ -141,6 +141,13 @@ def test_settings_of_defaults_stand_beside_each_other():
     assert dict(applied.setpoints) == {"es_delay_s": Decimal(300), "es_ramp_s": Decimal(300)}
 
 
+def test_of_defaults_for_one_quantity_the_one_of_the_first_ranked_program_is_carried_out():
+    first = replace(default("target_var", 100, mrid="A"), program=Mrid("2"))
+    second = replace(default("volt_var", CURVE, mrid="B"), program=Mrid("1"))
+    assert tuple(decide(first, second).setpoints) == ("target_var",)
+    assert tuple(decide(first, replace(second, primacy=-1)).setpoints) == ("volt_var",)
+
+
 @pytest.mark.parametrize(
     ("function", "value", "limit", "left"),
     [

@@ -280,6 +280,19 @@ def test_dual_of_one_channel_the_default_follows_when_its_event_is_displaced():
     assert [s["target_w"] for _, s in player.writes] == [1, 2, 5]
 
 
+def test_a_default_that_is_set_anew_keeps_its_place_among_the_defaults():
+    first, second = (
+        p.program(name, 1, default={function: Decimal(5)})
+        for name, function in (("F1", "fixed_w_pct"), ("F0", "target_w"))
+    )
+    anew = replace(second, default=replace(second.default, mrid=p.mrid("FFFFFF")))
+    player = p.Player(p.rules())
+    player.see(0, first, second)
+    player.see(10, first, anew)
+    player.run(20)
+    assert [dict(s) for _, s in player.writes] == [{"fixed_w_pct": 5}]
+
+
 def test_dual_only_who_opened_closes():
     player = p.Player(p.dual())
     player.see(0, p.program("F0", 1, p.event("A", 10, 20, {"connect": False})))

@@ -101,6 +101,7 @@ class Link:
             rank=self.channel.rank,
             primacy=program.primacy,
             is_event=False,
+            program=program.mrid,
         )
 
     def _is_saved(self, walk: ProgramsSeen) -> bool:

@@ -287,6 +287,7 @@ def _functions(
                 rank=0,
                 primacy=served.record.primacy,
                 is_event=False,
+                program=served.record.mrid,
             )
             claims[name, mrid] = (claim, group_of[served.record.mrid], None)
     rating = Decimal(str(rating_w(serving, device))) or Decimal(1)
