@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
 
-from tierline.model.control import Control, Curve
+from tierline.model.control import Control, Curve, EventStatus
 from tierline.model.identity import ChannelId, DerId, GroupId, Lfdi, Mrid, PartyId
 from tierline.model.programs import DefaultControl, Program, ResponseStatus
 from tierline.model.telemetry import Reading
@@ -242,6 +242,18 @@ class NoticeRecord(Record):
     """When to try (again)."""
 
 
+class Flow(IntEnum):
+    """Which way the energy flows that a tariff prices.
+
+    Source: IEEE 2030.5-2018, FlowDirectionType.
+    """
+
+    DELIVERED = 1
+    """To the customer: what consumption costs."""
+    RECEIVED = 19
+    """From the customer: what generation earns."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TariffRecord(Record):
     """A tariff whose prices this node publishes: information, never a control."""
@@ -252,17 +264,37 @@ class TariffRecord(Record):
     """ISO 4217 number."""
     price_power_of_ten: int
     created_at: datetime
+    rate_component: Mrid
+    """Its one RateComponent; like its own mRID and those of its prices the same wherever the tariff is handed on to."""
+    group: GroupId | None = None
+    """Whom it concerns: the DERs of a group, None for everybody this node serves."""
+    flow: Flow = Flow.DELIVERED
+    service: int = 0
+    """ServiceKind: 0 electricity."""
+    primacy: int = 2
+    """Lower is stronger. Source: IEEE 2030.5-2018, PrimacyType: 1 contracted, 2 non-contractual service provider."""
+    followed_from: str = ""
+    """The channel it was followed from, where alone it is changed; empty when it is published here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceRecord(Record):
-    """The price of a tariff from one time on."""
+    """The price of a tariff for a time: a TimeTariffInterval with its one ConsumptionTariffInterval."""
 
     tariff: Mrid
+    mrid: Mrid
+    """The same wherever the price is handed on to, like its creation time."""
     start: datetime
     duration_s: int
     price: int
     """Per kWh, in the tariff's currency and power of ten."""
+    created_at: datetime
+    status: EventStatus = EventStatus.SCHEDULED
+    """What its publisher did to it: SCHEDULED unless it was withdrawn or replaced; whether it is active follows from the time."""
+    status_at: datetime
+    """When the status last changed by its publisher's doing."""
+    tou_tier: int = 0
+    """TOUType: 0 where no tiers are told apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,7 +401,7 @@ KEYS: dict[type[Record], tuple[str, ...]] = {
     SubscriptionRecord: ("subscription_id",),
     NoticeRecord: ("subscription_id",),
     TariffRecord: ("mrid",),
-    PriceRecord: ("tariff", "start"),
+    PriceRecord: ("tariff", "mrid"),
     AuditRecord: ("sequence",),
     FollowedProgramsRecord: ("channel", "der_id"),
     FollowedEventRecord: ("channel", "der_id", "mrid"),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tierline.model.records import Record
 
-REVISION = "0003"
+REVISION = "0004"
 """The revision of the schema that this program was written for."""
 
 METADATA = sa.MetaData()

@@ -11,10 +11,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from tierline.model.control import EventStatus
 from tierline.model.errors import ConfigError
+from tierline.model.identity import parse_mrid
+from tierline.model.records import Flow, PriceRecord, TariffRecord
 from tierline.storage import migrate
 from tierline.storage.migrate import backup, bring_up_to_date
 from tierline.storage.schema import METADATA, REVISION
+from tierline.storage.sqlite import Database
 
 LOCATION = Path(migrate.__file__).parent / "migrations"
 
@@ -201,3 +205,31 @@ def test_the_state_of_the_first_edition_is_taken_over(path, monkeypatch):
     bring_up_to_date(path)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT mrid, primacy, channel FROM program").fetchall() == [("A", 100, None)]
+
+
+def test_prices_of_an_older_edition_get_a_name_and_stay_what_they_were(path, monkeypatch):
+    tariff = "A" * 24 + "0000F00D"
+    monkeypatch.setattr(migrate, "REVISION", "0003")
+    bring_up_to_date(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO tariff VALUES ('n', 'utility', ?, 'day', 978, -5, 7)", (tariff,))
+        connection.executemany(
+            "INSERT INTO price VALUES ('n', 'utility', ?, ?, 3600, ?)", [(tariff, 3_600_000_000, 12), (tariff, 0, -5)]
+        )
+    monkeypatch.setattr(migrate, "REVISION", REVISION)
+    bring_up_to_date(path)
+    database = Database(path)
+    store = database.store("n")
+    (taken,) = store.load(TariffRecord)
+    assert (taken.mrid, taken.description, taken.currency, taken.price_power_of_ten) == (tariff, "day", 978, -5)
+    assert (taken.group, taken.flow, taken.primacy, taken.followed_from) == (None, Flow.DELIVERED, 2, "")
+    prices = sorted(store.load(PriceRecord), key=lambda record: record.start)
+    assert [(one.start.timestamp(), one.duration_s, one.price) for one in prices] == [(0, 3600, -5), (3600, 3600, 12)]
+    assert {(one.tariff, one.status, one.created_at, one.status_at) for one in prices} == {
+        (tariff, EventStatus.SCHEDULED, taken.created_at, taken.created_at)
+    }
+    names = {taken.mrid, taken.rate_component, *(one.mrid for one in prices)}
+    assert len(names) == 4
+    assert all(parse_mrid(name) == name and name.endswith("0000F00D") for name in names)
+    store.close()
+    database.close()

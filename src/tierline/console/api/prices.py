@@ -27,9 +27,10 @@ def price_routes(serving: Serving) -> APIRouter:
     @routes.post("/tariffs", status_code=201)
     async def create_tariff(principal: Operator, body: models.NewTariff) -> models.Tariff:
         """Make a tariff."""
-        record = await prices.create_tariff(
-            principal, serving, body.description, body.currency, body.price_power_of_ten
+        new = prices.NewTariff(
+            description=body.description, currency=body.currency, price_power_of_ten=body.price_power_of_ten
         )
+        record = await prices.create_tariff(principal, serving, new)
         return _tariff(serving, record)
 
     @routes.get("/tariffs/{mrid}/prices")

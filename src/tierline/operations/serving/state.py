@@ -163,8 +163,8 @@ class Serving:
     notices: dict[str, NoticeRecord] = field(default_factory=dict)
     """Notices still to be sent, by subscription_id."""
     tariffs: dict[Mrid, TariffRecord] = field(default_factory=dict)
-    prices: dict[Mrid, dict[datetime, PriceRecord]] = field(default_factory=lambda: defaultdict(dict))
-    """By tariff and start."""
+    prices: dict[Mrid, dict[Mrid, PriceRecord]] = field(default_factory=lambda: defaultdict(dict))
+    """By tariff and mRID."""
     versions: Counter[str] = field(default_factory=Counter)
     commits: int = 0
     """Transactions since this node started."""
@@ -320,9 +320,10 @@ class Serving:
             case TariffRecord():
                 self.tariffs[record.mrid] = record
                 self.versions["tariffs"] += 1
+                self.versions[f"tariff:{record.mrid}"] += 1
             case PriceRecord():
-                self.prices[record.tariff][record.start] = record
-                self.versions["tariffs"] += 1
+                self.prices[record.tariff][record.mrid] = record
+                self.versions[f"tariff:{record.tariff}"] += 1
             case _:
                 raise AssertionError(f"{type(record).__name__} is not a record of the serving half")
 
@@ -399,8 +400,13 @@ class Serving:
             case NoticeRecord():
                 self.notices.pop(record.subscription_id, None)
             case PriceRecord():
-                self.prices[record.tariff].pop(record.start, None)
+                self.prices[record.tariff].pop(record.mrid, None)
+                self.versions[f"tariff:{record.tariff}"] += 1
+            case TariffRecord():
+                self.tariffs.pop(record.mrid, None)
+                self.prices.pop(record.mrid, None)
                 self.versions["tariffs"] += 1
+                self.versions[f"tariff:{record.mrid}"] += 1
             case _:
                 raise AssertionError(f"{type(record).__name__} records are never deleted")
 

@@ -1,6 +1,7 @@
 """Prices, and that nothing makes a control of one."""
 
 import ast
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -8,17 +9,23 @@ from pathlib import Path
 import pytest
 
 import tierline
+from tierline.model.control import EventStatus
 from tierline.model.errors import ConfigError, Conflict, Forbidden
+from tierline.model.identity import GroupId
 from tierline.model.parties import Principal, Role
 from tierline.model.records import AuditRecord
 from tierline.operations.serving.audit import faults
+from tierline.operations.serving.groups import create_group
 from tierline.operations.serving.prices import (
     NewPrice,
+    NewTariff,
     create_tariff,
     in_currency,
     prices_since,
+    remove_tariff,
     set_prices,
     tariffs,
+    withdraw_prices,
 )
 
 EURO = 978
@@ -26,7 +33,7 @@ EURO = 978
 
 @pytest.fixture
 async def tariff(serving, operator):
-    return await create_tariff(operator, serving, "day ahead", EURO, -5)
+    return await create_tariff(operator, serving, NewTariff(description="day ahead", currency=EURO))
 
 
 @pytest.fixture
@@ -69,19 +76,93 @@ async def test_two_prices_never_hold_at_once(serving, operator, tariff, price):
     assert len(serving.prices[tariff.mrid]) == 2
 
 
+async def test_what_is_replaced_stays_listed_as_cancelled_before_it_began_and_as_superseded_after(
+    serving, operator, tariff, price, clock
+):
+    now, later = await set_prices(operator, serving, tariff.mrid, [price(0, 1), price(1, 2)])
+    clock.move(minutes=1)
+    news = [replace(price(0, 3), start=now.start), replace(price(0, 4), start=later.start)]
+    await set_prices(operator, serving, tariff.mrid, news)
+    kept = serving.prices[tariff.mrid]
+    assert (kept[now.mrid].status, kept[later.mrid].status) == (EventStatus.SUPERSEDED, EventStatus.CANCELLED)
+    assert kept[now.mrid].status_at == kept[later.mrid].status_at == clock.now()
+    assert (kept[now.mrid].price, kept[now.mrid].created_at) == (now.price, now.created_at)
+    assert len({record.mrid for record in kept.values()}) == len(kept) == 4
+
+
+async def test_a_withdrawn_price_stays_as_cancelled_and_makes_room_for_another(
+    serving, operator, tariff, price, clock, restarted
+):
+    _, later = await set_prices(operator, serving, tariff.mrid, [price(0, 1), price(1, 2)])
+    clock.move(minutes=1)
+    (gone,) = await withdraw_prices(operator, serving, tariff.mrid, [later.start, later.start])
+    assert gone == replace(later, status=EventStatus.CANCELLED, status_at=clock.now())
+    assert restarted().prices[tariff.mrid][later.mrid] == gone
+    assert [one.price for one in prices_since(operator, serving, tariff.mrid, clock.now(), 9)] == [100_000]
+    (new,) = await set_prices(operator, serving, tariff.mrid, [price(1.5, 5)])
+    assert [one.mrid for one in prices_since(operator, serving, tariff.mrid, later.start, 9)] == [new.mrid]
+    assert faults(serving.store.load(AuditRecord)) == []
+
+
+async def test_only_what_is_there_and_not_over_is_withdrawn(serving, operator, tariff, price, clock):
+    (over,) = await set_prices(operator, serving, tariff.mrid, [price(0, 1)])
+    with pytest.raises(ConfigError, match=f"no price of 'day ahead' begins at .*price list {tariff.mrid[:8]}"):
+        await withdraw_prices(operator, serving, tariff.mrid, [over.start, over.start + timedelta(seconds=1)])
+    assert serving.prices[tariff.mrid] == {over.mrid: over}
+    clock.move(hours=1)
+    with pytest.raises(Conflict, match="is over"):
+        await withdraw_prices(operator, serving, tariff.mrid, [over.start])
+
+
+async def test_a_tariff_goes_when_nothing_of_it_holds_any_more(serving, operator, tariff, price, clock, restarted):
+    (one,) = await set_prices(operator, serving, tariff.mrid, [price(1, 1)])
+    with pytest.raises(Conflict, match="withdraw them first"):
+        await remove_tariff(operator, serving, tariff.mrid)
+    await withdraw_prices(operator, serving, tariff.mrid, [one.start])
+    assert await remove_tariff(operator, serving, tariff.mrid) == tariff
+    for state in (serving, restarted()):
+        assert (state.tariffs, dict(state.prices)) == ({}, {})
+
+
+async def test_a_tariff_concerns_a_group_or_everybody(serving, operator):
+    group = await create_group(operator, serving, "contract 7")
+    of_group = GroupId(group.group.id)
+    made = await create_tariff(operator, serving, NewTariff(description="x", currency=EURO, group=of_group))
+    everybody = await create_tariff(operator, serving, NewTariff(description="y", currency=EURO))
+    chosen = await create_tariff(operator, serving, NewTariff(description="z", currency=EURO, primacy=70))
+    assert (made.group, made.primacy) == (of_group, 1)
+    assert (everybody.group, everybody.primacy) == (None, 2)
+    assert chosen.primacy == 70
+    assert len({made.mrid, made.rate_component, everybody.mrid, everybody.rate_component}) == 4
+
+
+async def test_a_followed_tariff_is_only_its_servers_to_change(serving, operator, tariff, price):
+    await serving.commit([replace(tariff, followed_from="market")])
+    for change in (
+        set_prices(operator, serving, tariff.mrid, [price(0, 1)]),
+        withdraw_prices(operator, serving, tariff.mrid, [price(0, 1).start]),
+        remove_tariff(operator, serving, tariff.mrid),
+    ):
+        with pytest.raises(Conflict, match="is followed from market and changes there"):
+            await change
+
+
 @pytest.mark.parametrize(
     ("given", "what"),
     [
-        (("", EURO, 0), "does not describe a tariff"),
-        (("x" * 193, EURO, 0), "does not describe a tariff"),
-        (("x", 0, 0), "0 is no number of a currency"),
-        (("x", 1000, 0), "1000 is no number of a currency"),
-        (("x", EURO, 10), "steps of 10\\^10"),
+        ({"description": ""}, "does not describe a tariff"),
+        ({"description": "x" * 33}, "does not describe a tariff"),
+        ({"description": "ü" * 17}, "does not describe a tariff"),
+        ({"currency": 0}, "0 is no number of a currency"),
+        ({"currency": 1000}, "1000 is no number of a currency"),
+        ({"price_power_of_ten": 10}, "steps of 10\\^10"),
+        ({"group": GroupId("x")}, "there is no group 'x'"),
+        ({"primacy": 3}, "3 is no primacy"),
     ],
 )
 async def test_a_tariff_that_makes_no_sense_is_refused(serving, operator, given, what):
     with pytest.raises(ConfigError, match=what):
-        await create_tariff(operator, serving, *given)
+        await create_tariff(operator, serving, NewTariff(**({"description": "x", "currency": EURO} | given)))
 
 
 async def test_a_price_that_makes_no_sense_is_refused(serving, operator, tariff, price):
@@ -101,9 +182,13 @@ async def test_a_price_that_makes_no_sense_is_refused(serving, operator, tariff,
 async def test_a_viewer_publishes_nothing(serving, tariff, price):
     viewer = Principal(party=serving.party, role=Role.VIEWER, name="bob")
     with pytest.raises(Forbidden):
-        await create_tariff(viewer, serving, "x", EURO, 0)
+        await create_tariff(viewer, serving, NewTariff(description="x", currency=EURO))
     with pytest.raises(Forbidden):
         await set_prices(viewer, serving, tariff.mrid, [price(0, 1)])
+    with pytest.raises(Forbidden):
+        await withdraw_prices(viewer, serving, tariff.mrid, [])
+    with pytest.raises(Forbidden):
+        await remove_tariff(viewer, serving, tariff.mrid)
 
 
 # --- a price is information, never a control ------------------------------------------------------------------------------
