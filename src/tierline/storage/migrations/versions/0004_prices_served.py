@@ -55,21 +55,21 @@ def upgrade() -> None:
         'SELECT node, party, mrid, description, currency, price_power_of_ten, created_at FROM "old_tariff"'
     ).all():
         made[node, mrid] = created
-        row = (node, party, mrid, description, currency, power, created, _mrid(mrid, "component"), 1, 0, 2, "")
+        tariff_row = (node, party, mrid, description, currency, power, created, _mrid(mrid, "component"), 1, 0, 2, "")
         connection.exec_driver_sql(
             'INSERT INTO "tariff" (node, party, mrid, description, currency, price_power_of_ten, created_at,'
             " rate_component, flow, service, primacy, followed_from) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            row,
+            tariff_row,
         )
     for node, party, tariff, start, duration_s, price in connection.exec_driver_sql(
         'SELECT node, party, tariff, start, duration_s, price FROM "old_price"'
     ).all():
         created = made.get((node, tariff), start)
-        row = (node, party, tariff, _mrid(tariff, str(start)), start, duration_s, price, created, created)
+        price_row = (node, party, tariff, _mrid(tariff, str(start)), start, duration_s, price, created, created)
         connection.exec_driver_sql(
             'INSERT INTO "price" (node, party, tariff, mrid, start, duration_s, price, created_at, status, status_at,'
             " tou_tier) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0)",
-            row,
+            price_row,
         )
     op.drop_table("old_price")
     op.drop_table("old_tariff")
