@@ -17,6 +17,7 @@ from tierline.model.errors import LinkError
 from tierline.model.identity import ChannelId, Lfdi, Mrid, PartyId, der_id
 from tierline.model.parties import Authority, Channel, ChannelMode, Principal, Role
 from tierline.model.records import (
+    AuditRecord,
     DerInfoKind,
     GroupRecord,
     MembershipRecord,
@@ -45,6 +46,7 @@ from tierline.protocols.sep2.mapping.carry import why_not
 from tierline.protocols.sep2.north import Sep2North
 from tierline.protocols.sep2.notifier import Locator, Notifier
 from tierline.protocols.sep2.resources.der import DERStatus
+from tierline.protocols.sep2.resources.exchange import DERControlResponse
 from tierline.protocols.sep2.server import Sep2Server
 from tierline.protocols.sep2.transport import HttpResponse, Peer, Request
 from tierline.protocols.sep2.views import Rates, Views
@@ -533,6 +535,33 @@ def test_what_a_substation_holds_of_a_der_that_moves_away_meanwhile_reaches_the_
     assert east.shown(LEAVES[0]) == []
     assert leaf.south.held["max_lim_w_pct"] == 50
     assert refused(utility) == 0
+    said = [line for line in utility.serving.store.load(AuditRecord) if line.verb == "respond"]
+    assert [(line.party, line.resource, line.outcome) for line in said] == [
+        ("east", f"device {mine}", "taken in doubt")
+    ], "who handed on what was under way is written down"
+
+
+def test_a_response_is_taken_where_its_event_was_shown_and_through_whoever_fed_the_der(world):
+    utility, west, east = two_substations(world)
+    group = topology.find_group(utility.serving, "system").group.id
+    control = world.do(utility.order(group, {"max_lim_w_pct": Decimal(50)}, start_s=1200, duration_s=3000))
+    world.wait(130)
+    assert west.serving.control(control.mrid).control == east.serving.control(control.mrid).control
+
+    def answer(level, lfdi, status):
+        said = DERControlResponse(
+            created_date_time=int(world.clock.now().timestamp()),
+            end_device_lfdi=LEAVES[0],
+            status=status,
+            subject=control.mrid,
+        )
+        return world.do(Wire(level, lfdi).request("POST", "/rsps/r/rsp", render(said))).status
+
+    assert answer(utility, west.lfdi, 1) == 403
+    assert answer(west, LEAVES[0], 1) == 400, "the DER goes on to its next server"
+    assert answer(utility, east.lfdi, 1) == answer(east, LEAVES[0], 2) == answer(utility, LEAVES[0], 3) == 201
+    world.wait(130)
+    assert utility.answers(control.mrid) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("is_seen_first", [True, False])
@@ -566,6 +595,34 @@ def test_what_a_der_said_at_its_new_substation_stays_when_the_old_one_is_restart
     world.wait(130)
     say(again, 4)
     assert known() == 4, "who is back is described from there again"
+
+
+def test_what_was_said_before_a_move_and_comes_after_what_was_said_since_is_not_taken(world):
+    utility, west, east = two_substations(world)
+
+    def say(level, time):
+        who = Principal(party=PartyId(level.name), role=Role.DEVICE, name="", lfdi=LEAVES[0])
+        document = render(DERStatus(reading_time=time))
+        world.do(telemetry.put_info(who, level.serving, level.der(LEAVES[0]), DerInfoKind.STATUS, document))
+
+    east.wire.is_cut = True
+    say(east, 1)
+    world.wait(60)
+    world.do(topology.confirm_switching(OPERATOR, utility.serving, {2: False, 3: True}))
+    world.wait(130)
+    say(west, 2)
+    world.wait(130)
+    walk = east.relaying._links[0].walking
+    world.do(walk.acquire())  # its walk comes last
+    east.wire.is_cut = False
+    world.wait(400)
+    assert refused(utility) > 0
+    walk.release()
+    before = refused(utility)
+    world.wait(400)
+    document = utility.serving.infos[utility.der(LEAVES[0]), DerInfoKind.STATUS].document
+    assert parse(document, DERStatus).reading_time == 2
+    assert refused(utility) == before, "it does not try again once it knows"
 
 
 def test_a_der_that_is_fed_another_way_goes_on_with_the_event_at_another_substation(world):

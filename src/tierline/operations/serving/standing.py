@@ -81,6 +81,10 @@ class Standing:
             return _NO_PARTIES
         return frozenset(self._points[group] for group in serving.groups_of.get(der, ()) if group in self._points)
 
+    def groups_at(self, party: PartyId) -> list[GroupId]:
+        """Give the groups of the elements that a party serves as a control point."""
+        return [group for group, point in self._points.items() if point == party]
+
     def within_reach(self, serving: Serving, device: EndDeviceRecord) -> frozenset[PartyId]:
         """Give the control points whose element can feed the place of a DER that nobody manages, however the switches stand now."""
         if not serving.control_points or not _is_led(device) or device.managed_by is not None:

@@ -109,6 +109,8 @@ class Serving:
     groups: dict[GroupId, GroupRecord] = field(default_factory=dict)
     memberships: dict[tuple[DerId, GroupId], MembershipRecord] = field(default_factory=dict)
     """Those that hold now."""
+    left: dict[tuple[DerId, GroupId], datetime] = field(default_factory=dict)
+    """When those that held once ended last, as it was written down."""
     groups_of: dict[DerId, set[GroupId]] = field(default_factory=lambda: defaultdict(set))
     members_of: dict[GroupId, set[DerId]] = field(default_factory=lambda: defaultdict(set))
     programs: dict[Mrid, Served] = field(default_factory=dict)
@@ -215,7 +217,10 @@ class Serving:
         )
         for kind in kinds:
             self._take_all(self.store.load(kind))
-        self._take_all(_open_memberships(self.store.load(MembershipRecord)))
+        memberships = self.store.load(MembershipRecord)
+        self._take_all(_open_memberships(memberships))
+        for record in memberships:
+            self._note_end(record)
         if self.grid is not None:
             self.switches = normal_positions(self.grid)
         for switch in sorted(self.store.load(SwitchRecord), key=lambda record: record.recorded_at):
@@ -350,11 +355,18 @@ class Serving:
         elif (current := self.memberships.get((der_id, group_id))) is not None and (
             current.membership.valid_from == membership.valid_from
         ):
+            self._note_end(record)
             del self.memberships[der_id, group_id]
             self.groups_of[der_id].discard(group_id)
             self.members_of[group_id].discard(der_id)
         self.versions[f"assigned:{der_id}"] += 1
         self.standing.reckon(self, der_id)
+
+    def _note_end(self, record: MembershipRecord) -> None:
+        membership = record.membership
+        key = DerId(membership.der_id), GroupId(membership.group_id)
+        if membership.valid_to is not None:
+            self.left[key] = max(membership.recorded_at, self.left.get(key, membership.recorded_at))
 
     def _drop(self, record: Record) -> None:
         match record:
@@ -393,6 +405,7 @@ class Serving:
                 self.groups.pop(GroupId(record.group.id), None)
                 self.members_of.pop(GroupId(record.group.id), None)
                 self.programs_of.pop(GroupId(record.group.id), None)
+                self.left = {key: at for key, at in self.left.items() if key[1] != record.group.id}
             case SubscriptionRecord():
                 self.subscriptions.pop(record.subscription_id, None)
                 self.subscriptions_of[record.der_id].pop(record.subscription_id, None)

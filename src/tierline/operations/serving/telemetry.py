@@ -10,6 +10,8 @@ from tierline.model.errors import Conflict, Forbidden, PeerError
 from tierline.model.identity import DerId, der_id
 from tierline.model.records import DerInfoRecord, MirrorUsagePointRecord, ReadingRecord, ResponseRecord
 from tierline.operations.serving.access import require_der
+from tierline.operations.serving.audit import entry
+from tierline.operations.serving.handing_on import require_answer, require_newest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,11 +38,15 @@ async def record_response(
 ) -> ResponseRecord:
     """Keep a Response; the same one again is acknowledged and changes nothing.
 
-    Raises: PeerError for an event this node does not know; Forbidden for another's DER.
+    Who handed it on is written down where that is in doubt (docs/rules.md R8).
+    Raises: PeerError for an event this node does not know, or that this DER cannot know; Forbidden for another's DER, and
+    for a control point that cannot have shown it the event.
     """
     device = require_der(principal, serving, Verb.RESPOND, der)
-    if serving.control(mrid) is None:
+    control = serving.control(mrid)
+    if control is None:
         raise PeerError(f"there is no event {mrid}", path="Response/subject")
+    left = require_answer(principal, serving, device, control)
     key = (mrid, device.der_id, status)
     while (arriving := serving.arriving.get(key)) is not None:
         await arriving.wait()  # the same one is being written down, which may fail yet
@@ -58,11 +64,22 @@ async def record_response(
     )
     written = serving.arriving[key] = asyncio.Event()
     try:
-        await serving.commit([record])
+        if left is None:
+            await serving.commit([record])
+        else:
+            await _commit_in_doubt(principal, serving, record, left)
     finally:
         del serving.arriving[key]
         written.set()
     return record
+
+
+async def _commit_in_doubt(principal: Principal, serving: Serving, record: ResponseRecord, left: datetime) -> None:
+    """Keep a Response together with who handed it on."""
+    detail = {"by": principal.party, "left_at": left.isoformat(), "mrid": record.mrid, "status": int(record.status)}
+    async with serving.writing:
+        said = entry(principal, serving, "respond", f"device {record.der_id}", "taken in doubt", detail)
+        await serving.commit([record, said])
 
 
 def _lfdi_for(principal: Principal, serving: Serving, device: EndDeviceRecord) -> Lfdi | None:
@@ -89,9 +106,10 @@ async def record_readings(
 async def put_info(principal: Principal, serving: Serving, der: DerId, kind: DerInfoKind, document: bytes) -> None:
     """Keep what a DER says of itself.
 
-    Raises: Forbidden for another's DER.
+    Raises: Forbidden for another's DER, and for a control point that it has left and has said something new since.
     """
     device = require_der(principal, serving, Verb.REPORT, der)
+    require_newest(principal, serving, device, kind)
     await serving.commit(
         [
             DerInfoRecord(
