@@ -12,6 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol, TypeVar, runtime_checkable
 
+from tierline.model.capability import ANYTHING, Capability
 from tierline.model.control import FunctionName, Setpoints
 from tierline.model.identity import ChannelId, Lfdi, Mrid
 from tierline.model.programs import FleetMember, FleetSeen, ProgramsSeen, Response
@@ -233,6 +234,8 @@ class DeviceFacts:
     """The canonical functions it can carry out."""
     carries_ramp_time: bool = False
     """Whether `apply` carries out `ramp_time_s`, and curves with ramps of their own."""
+    capability: Capability = ANYTHING
+    """Which values of its functions it keeps; of what is not in it nothing is known beforehand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_DOWN, Decimal
 
+from tierline.engine.validity import lack_of_value
+from tierline.model.capability import ANYTHING, Capability
 from tierline.model.control import FunctionName, Setpoints, Value
 from tierline.model.functions import FUNCTIONS, Bound, Merge, Quantity, Unit, quantity_at
 from tierline.model.identity import ChannelId, Mrid
 from tierline.model.parties import Authority
-from tierline.model.ramps import ramp_of
 from tierline.model.validity import fault_of
 
 _RESOLUTION_PCT = Decimal("0.01")
@@ -133,14 +134,19 @@ class Applied:
 
 
 def arbitrate(
-    claims: Iterable[Claim], *, ratings: Ratings, supported: frozenset[FunctionName], carries_ramp_time: bool = True
+    claims: Iterable[Claim],
+    *,
+    ratings: Ratings,
+    supported: frozenset[FunctionName],
+    carries_ramp_time: bool = True,
+    capability: Capability = ANYTHING,
 ) -> Applied:
     """Merge what all channels want into what the DER does.
 
     A claim that the DER cannot carry out (any more: it may have been exchanged) is refused and binds nobody.
     """
     ordered = sorted(set(claims), key=lambda claim: claim.strength, reverse=True)
-    verdicts = {claim: _Verdict(_refusal(claim, supported, carries_ramp_time)) for claim in ordered}
+    verdicts = {claim: _Verdict(_refusal(claim, supported, carries_ramp_time, capability)) for claim in ordered}
     usable = [claim for claim in ordered if not verdicts[claim].reason]
     bounds = _judge_limits(usable, verdicts, ratings)
     _judge_permissions(usable, verdicts)
@@ -171,15 +177,20 @@ _Bounds = Mapping[tuple[Quantity, Bound | None], Claim]
 """The limit that binds, for each side of each quantity."""
 
 
-def _refusal(claim: Claim, supported: frozenset[FunctionName], carries_ramp_time: bool) -> str:  # noqa: FBT001  # private
+def _refusal(
+    claim: Claim,
+    supported: frozenset[FunctionName],
+    carries_ramp_time: bool,  # noqa: FBT001  # private
+    capability: Capability,
+) -> str:
     row = FUNCTIONS.get(claim.function)
     if row is None or row.merge is Merge.NONE or claim.function not in supported:
         return "not carried out by this DER"
     if claim.ramp_time_s is not None and not carries_ramp_time:
         return "its ramp time is not carried out by this DER"
-    if not carries_ramp_time and (ramp := ramp_of(claim.function, claim.value)):
-        return f"its {ramp} is not carried out by this DER"
-    return fault_of(claim.function, claim.value)
+    return fault_of(claim.function, claim.value) or lack_of_value(
+        claim.function, claim.value, carries_ramp_time=carries_ramp_time, capability=capability
+    )
 
 
 def _value_of(claim: Claim, verdict: _Verdict) -> Value:

@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
-from tierline.engine.validity import problem_of
+from tierline.engine.validity import lack_of, problem_of
+from tierline.model.capability import ANYTHING, Capability
 from tierline.model.control import CANCELLED, Control, EventStatus, FunctionName, ResponseRequired
 from tierline.model.identity import Mrid
 from tierline.model.programs import Program, ResponseStatus
-from tierline.model.ramps import ramps_of
 
 Draw = Callable[[int, int], int]
 """Draws a whole number from the first to the second argument, both included, uniformly."""
@@ -144,6 +144,8 @@ class EventState:
     """The Responses put into the outbox (E21)."""
     taken_by: Mrid | None = None
     """The event that superseded it."""
+    refusal: str = ""
+    """Why it was rejected, in words for an operator."""
 
     @property
     def mrid(self) -> Mrid:
@@ -185,6 +187,7 @@ def first_sight(
     *,
     supported: frozenset[FunctionName],
     carries_ramp_time: bool,
+    capability: Capability = ANYTHING,
     of_record: bool,
     draw: Draw,
 ) -> tuple[EventState, tuple[ResponseStatus, ...]]:
@@ -202,19 +205,16 @@ def first_sight(
         return move(event, Cause.CANCEL)
     if control.status is EventStatus.SUPERSEDED:
         return move(event, Cause.SUPERSEDE)
-    if problem_of(control):
-        return move(event, Cause.INVALID)
-    is_carried_out = supported.issuperset(control.setpoints) and (
-        carries_ramp_time or not ramps_of(control.setpoints, control.ramp_time_s)
-    )
-    if not is_carried_out:
-        return move(event, Cause.NOT_SUPPORTED)
+    if problem := problem_of(control):
+        return move(replace(event, refusal=problem), Cause.INVALID)
+    if lack := lack_of(control, supported=supported, carries_ramp_time=carries_ramp_time, capability=capability):
+        return move(replace(event, refusal=lack), Cause.NOT_SUPPORTED)
     r1, r2 = _drawn(control.randomize_start_s, draw), _drawn(control.randomize_duration_s, draw)
     starts_at = control.interval.start + timedelta(seconds=r1)
     ends_at = starts_at + timedelta(seconds=max(0, control.interval.duration_s + r2))
     event = replace(event, r1_s=r1, r2_s=r2, starts_at=starts_at, ends_at=ends_at)
     if ends_at <= now:
-        return move(event, Cause.TOO_LATE)
+        return move(replace(event, refusal=f"it ended at {ends_at:%Y-%m-%d %H:%M:%S} UTC"), Cause.TOO_LATE)
     return move(event, Cause.ACCEPT if of_record else Cause.DISPLACE)
 
 

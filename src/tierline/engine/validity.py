@@ -1,9 +1,11 @@
-"""Whether anybody could carry out an event (docs/rules.md E5); its values are judged by `model.validity`."""
+"""Whether an event can be carried out, by anybody and by one DER (docs/rules.md E5); its values are judged by `model.validity`."""
 
 from datetime import timedelta
 
-from tierline.model.control import Control
+from tierline.model.capability import Capability
+from tierline.model.control import Control, FunctionName, Value
 from tierline.model.functions import FUNCTIONS
+from tierline.model.ramps import ramp_of
 from tierline.model.validity import fault_of
 
 RANDOMIZE_MAX_S = 3600
@@ -36,3 +38,24 @@ def problem_of(control: Control) -> str:
         if fault:
             return fault
     return ""
+
+
+def lack_of(
+    control: Control, *, supported: frozenset[FunctionName], carries_ramp_time: bool, capability: Capability
+) -> str:
+    """Say why one DER does not keep an event that is valid (E5); empty when it does."""
+    if control.ramp_time_s is not None and not carries_ramp_time:
+        return f"its ramp time of {control.ramp_time_s} s is not carried out by this DER"
+    for name, value in control.setpoints.items():
+        if name not in supported:
+            return f"{name} is not carried out by this DER"
+        if lack := lack_of_value(name, value, carries_ramp_time=carries_ramp_time, capability=capability):
+            return lack
+    return ""
+
+
+def lack_of_value(name: FunctionName, value: Value, *, carries_ramp_time: bool, capability: Capability) -> str:
+    """Say why one DER that carries out a function does not keep a value of it (E5); empty when it does."""
+    if not carries_ramp_time and (ramp := ramp_of(name, value)):
+        return f"its {ramp} is not carried out by this DER"
+    return capability.why_not(name, value)

@@ -266,7 +266,10 @@ class Follower:
             # It was away or adjusted: what it holds is not known, so everything is compared and written where it differs.
             self._hand_in(
                 DerChanged(
-                    supported=facts.functions, ratings=_ratings(facts), carries_ramp_time=facts.carries_ramp_time
+                    supported=facts.functions,
+                    ratings=_ratings(facts),
+                    carries_ramp_time=facts.carries_ramp_time,
+                    capability=facts.capability,
                 )
             )
 
@@ -283,6 +286,7 @@ class Follower:
             mode=self._me.mode,
             supported=facts.functions,
             carries_ramp_time=facts.carries_ramp_time,
+            capability=facts.capability,
             ratings=_ratings(facts),
             supersede_code=self._me.supersede_code,
             owner_limits=self._me.owner_limits,

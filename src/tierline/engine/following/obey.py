@@ -20,6 +20,7 @@ from tierline.engine.following.link import Link
 from tierline.engine.following.schedule import FORGET_AFTER, Schedule, ScheduleRules
 from tierline.engine.following.writer import Writer
 from tierline.engine.lifecycle import Draw, EventState
+from tierline.model.capability import ANYTHING, Capability
 from tierline.model.control import FunctionName, Setpoints
 from tierline.model.errors import ConfigError
 from tierline.model.functions import FUNCTIONS, Merge
@@ -77,6 +78,7 @@ class DerChanged:
     supported: frozenset[FunctionName]
     ratings: Ratings
     carries_ramp_time: bool = False
+    capability: Capability = ANYTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +145,8 @@ class ObeyRules:
     supported: frozenset[FunctionName]
     carries_ramp_time: bool = False
     """Whether the DER keeps to a ramp time; an event that has one is rejected otherwise (E5)."""
+    capability: Capability = ANYTHING
+    """Which values of what it carries out the DER keeps (E5)."""
     ratings: Ratings
     supersede_code: Literal["7", "14"] = "14"
     """The answer of an event that an event of another program superseded before it started (E18)."""
@@ -316,6 +320,7 @@ class Obey:
             self._rules,
             supported=event.supported,
             carries_ramp_time=event.carries_ramp_time,
+            capability=event.capability,
             ratings=event.ratings,
         )
         for name, link in self._links.items():
@@ -372,6 +377,7 @@ class Obey:
             self._decision = arbitrate(
                 claims,
                 ratings=self._rules.ratings,
+                capability=self._rules.capability,
                 supported=self._rules.supported,
                 carries_ramp_time=self._rules.carries_ramp_time,
             )
@@ -502,6 +508,7 @@ def _schedule_rules(rules: ObeyRules, channel: ChannelId, of_record: bool) -> Sc
     return ScheduleRules(
         supported=rules.supported & LIMITS if channel == OWNER else rules.supported,
         carries_ramp_time=rules.carries_ramp_time,
+        capability=rules.capability,
         of_record=of_record,
         always_7=rules.supersede_code == "7",
         device_category=rules.device_category,

@@ -23,6 +23,7 @@ from tierline.engine.lifecycle import (
     move,
     ranks_before,
 )
+from tierline.model.capability import ANYTHING, Capability
 from tierline.model.control import Control, EventStatus, FunctionName
 from tierline.model.identity import Mrid
 from tierline.model.programs import Program, ResponseStatus
@@ -40,6 +41,8 @@ class ScheduleRules:
     """What the DER carries out (E5)."""
     carries_ramp_time: bool = False
     """Whether the DER keeps to a ramp time; an event that has one is rejected otherwise (E5)."""
+    capability: Capability = ANYTHING
+    """Which values of what it carries out the DER keeps (E5)."""
     of_record: bool = True
     """False: the DER obeys another channel alone, and this one's events are answered 13 (A1)."""
     always_7: bool = False
@@ -194,6 +197,7 @@ class Schedule:
             now,
             supported=self.rules.supported,
             carries_ramp_time=self.rules.carries_ramp_time,
+            capability=self.rules.capability,
             of_record=self.rules.of_record,
             draw=self._draw,
         )

@@ -335,6 +335,16 @@ class Block:
         """
         return Decimal(1).scaleb(self._exponent(self.layout.place(path)))
 
+    def range(self, path: str) -> tuple[Decimal, Decimal]:
+        """Tell the least and the greatest number that an integer point holds, its sentinel left out.
+
+        Units: those of the point.
+        """
+        kind = self.layout.place(path).point.type
+        low, high = _RANGES[kind]
+        step = self.resolution(path)
+        return (low + (low == _SENTINELS[kind])) * step, (high - (high == _SENTINELS[kind])) * step
+
     def _exponent(self, place: Place) -> int:
         if isinstance(place.scale, str):
             return self.exponent_at(place.scale) or 0

@@ -46,6 +46,8 @@ class InverterType:
     """The largest charging power of a storage; 0 for none."""
     capacity_wh: Decimal = Decimal(0)
     """The energy of a storage; 0 for none, and then there is no model 713."""
+    curve_points: int = POINTS
+    """Points of a stored volt-var or volt-watt curve: at least the four that IEEE 1547-2018 5.3.3 asks for."""
 
 
 def power_exponent(rated: Decimal) -> int:
@@ -64,6 +66,7 @@ def standard_image(kind: InverterType, *, base: int = BASE) -> RegisterImage:
 def standard_models(kind: InverterType) -> list[tuple[Layout, Mapping[str, Value]]]:
     """List the models of an inverter with their first values, in the order of the registers."""
     curves = {"NPt": POINTS, "NCrv": CURVES}
+    over_voltage = curves | {"NPt": kind.curve_points}
     sets = {"NPt": TRIP_POINTS, "NCrvSet": _ACTIVE_AND_SPARE}
     models: list[tuple[Layout, Mapping[str, Value]]] = [
         (compile_layout(1), _common(kind)),
@@ -71,11 +74,11 @@ def standard_models(kind: InverterType) -> list[tuple[Layout, Mapping[str, Value
         (compile_layout(702), _capacity(kind)),
         (compile_layout(703), _ENTER_SERVICE),
         (compile_layout(704), _controls(kind)),
-        (compile_layout(705, curves), _stored(_VOLT_VAR_SCALES, _VOLT_VAR)),
-        (compile_layout(706, curves), _stored(_VOLT_WATT_SCALES, _VOLT_WATT)),
+        (compile_layout(705, over_voltage), _stored(_VOLT_VAR_SCALES, _VOLT_VAR, kind.curve_points)),
+        (compile_layout(706, over_voltage), _stored(_VOLT_WATT_SCALES, _VOLT_WATT, kind.curve_points)),
         *((compile_layout(trip.model_id, sets), _trip_sets(trip)) for trip in _TRIPS),
         (compile_layout(711, {"NCtl": _ACTIVE_AND_SPARE}), _droop()),
-        (compile_layout(712, curves), _stored(_WATT_VAR_SCALES, _WATT_VAR)),
+        (compile_layout(712, curves), _stored(_WATT_VAR_SCALES, _WATT_VAR, POINTS)),
     ]
     if kind.capacity_wh:
         models.append((compile_layout(713), _storage(kind)))
@@ -211,14 +214,14 @@ class _Stored:
     extras: Mapping[str, Value]
 
 
-def _stored(scales: Mapping[str, Value], curve: _Stored) -> dict[str, Value]:
+def _stored(scales: Mapping[str, Value], curve: _Stored, room: int) -> dict[str, Value]:
     """Fill the active curve and every stored one alike; the first is read-only."""
     values: dict[str, Value] = {"Ena": 0, "AdptCrvReq": 0, "AdptCrvRslt": 1, **scales}
     for index in range(CURVES):
         prefix = f"Crv[{index}]."
         values[f"{prefix}ReadOnly"] = 1 if index == 0 else 0
         values |= {f"{prefix}{path}": value for path, value in curve.extras.items()}
-        values |= _points(prefix, (curve.x, curve.y), curve.points, POINTS)
+        values |= _points(prefix, (curve.x, curve.y), curve.points, room)
     return values
 
 

@@ -256,15 +256,21 @@ def _moded(enable: str, values: Mapping[str, Value], mode: tuple[str, int], bloc
     yield WritePoints(rank=Rank.ENGAGE, model_id=model_id, values={enable: 1})
 
 
+def room(row: CurveRow, block: Block) -> int:
+    """Count the points that a stored curve of the device has."""
+    prefix = f"{ADOPTIONS[row.model_id].group}[0].{row.part}Pt["
+    return sum(path.startswith(prefix) for path in block.layout.by_path) // 2
+
+
 def curve_values(row: CurveRow, curve: Curve, block: Block) -> dict[str, Value]:
     """Put a canonical curve into the points of a stored one, by path inside its group.
 
     Raises: Unsupported when the device has too few points or lacks what the curve asks for.
     """
     prefix = f"{ADOPTIONS[row.model_id].group}[0]."
-    room = sum(path.startswith(f"{prefix}{row.part}Pt[") for path in block.layout.by_path) // 2
-    if not 1 <= len(curve.points) <= room:
-        raise Unsupported(f"{row.name}: the curve has {len(curve.points)} points, the device takes 1 to {room}")
+    most = room(row, block)
+    if not 1 <= len(curve.points) <= most:
+        raise Unsupported(f"{row.name}: the curve has {len(curve.points)} points, the device takes 1 to {most}")
     values: dict[str, Value] = {f"{row.part}ActPt": len(curve.points)}
     for index, point in enumerate(curve.points):
         values[f"{row.part}Pt[{index}].{row.x}"] = point.x

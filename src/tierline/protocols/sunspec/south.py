@@ -15,6 +15,7 @@ from typing import Final, assert_never
 
 import structlog
 
+from tierline.model.capability import Capability
 from tierline.model.control import FunctionName, Setpoints
 from tierline.model.errors import LinkError, PeerError, Unsupported
 from tierline.model.identity import DerId
@@ -22,6 +23,7 @@ from tierline.model.points import POINTS
 from tierline.model.telemetry import Alarm
 from tierline.ports import Behind, Clock, DeviceFacts, Network, Random, ReadBack
 from tierline.protocols.sunspec import mapping, orders
+from tierline.protocols.sunspec.capability import capability_of
 from tierline.protocols.sunspec.codec import (
     HEADER_REGISTERS,
     Block,
@@ -135,12 +137,7 @@ class SunSpecDevice:
             blocks = {model_id: (await self._held(model_id)).block() for model_id in self._models}
         if 1 not in blocks:
             raise PeerError(f"{self._link.endpoint} has no model 1 (common)")
-        functions = (
-            row.name
-            for row in mapping.FUNCTIONS
-            if row.model_id in blocks and orders.is_supported(row, blocks[row.model_id])
-        )
-        return self._know(_facts(blocks, frozenset(functions)))
+        return self._know(_facts(blocks, capability_of(blocks)))
 
     async def refreshed(self) -> DeviceFacts | None:
         """Read ratings and settings again, once an hour and on a new connection, and give the facts where they changed.
@@ -157,7 +154,7 @@ class SunSpecDevice:
         blocks = {model_id: (await self._held(model_id)).block() for model_id in _DESCRIBING & self._models.keys()}
         if 1 not in blocks:
             raise PeerError(f"{self._link.endpoint} has no model 1 (common)")
-        changed = self._know(_facts(blocks, facts.functions))
+        changed = self._know(_facts(blocks, facts.capability))
         if changed == facts:
             return None
         log.info("settings_changed", der_id=self._der_id, settings={k: str(v) for k, v in changed.settings.items()})
@@ -495,7 +492,7 @@ _DESCRIBING: Final = frozenset({1} | {row.model_id for row in (*mapping.NAMEPLAT
 """The models that tell what a device is and how it is adjusted."""
 
 
-def _facts(blocks: Mapping[int, Block], functions: frozenset[FunctionName]) -> DeviceFacts:
+def _facts(blocks: Mapping[int, Block], capability: Capability) -> DeviceFacts:
     common = blocks[1]
     return DeviceFacts(
         manufacturer=common.text("Mn") or "",
@@ -504,7 +501,8 @@ def _facts(blocks: Mapping[int, Block], functions: frozenset[FunctionName]) -> D
         version=common.text("Vr") or "",
         nameplate=_point_values(mapping.NAMEPLATE, blocks),
         settings=_point_values(mapping.SETTINGS, blocks),
-        functions=functions,
+        functions=frozenset(capability.functions),
+        capability=capability,
     )
 
 
