@@ -199,6 +199,7 @@ TESTED_ELSEWHERE = {
     "protocols/sep2/follow/enrol.py": "unit/protocols/sep2/test_fleet_north.py",
     "protocols/sep2/follow/fleet.py": "unit/protocols/sep2/test_fleet_north.py",
     "protocols/sep2/follow/hand_on.py": "unit/protocols/sep2/test_fleet_north.py",
+    "protocols/sep2/follow/prices.py": "unit/protocols/sep2/test_tariffs.py",
     "protocols/sep2/follow/programs.py": "unit/protocols/sep2/test_walk.py",
     "protocols/sep2/follow/subscribe.py": "unit/protocols/sep2/test_subscriptions.py",
     "protocols/sep2/mirrors.py": "unit/protocols/sep2/test_server.py",

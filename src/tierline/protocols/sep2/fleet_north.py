@@ -25,6 +25,7 @@ from tierline.protocols.sep2.follow.fleet import Failed, attempt
 from tierline.protocols.sep2.follow.hand_on import find_places, put_document
 from tierline.protocols.sep2.follow.walk import DEFAULT_POLL_S
 from tierline.protocols.sep2.subscriptions import Subscriptions
+from tierline.protocols.sep2.tariffs import Offer, Sep2Tariffs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -114,6 +115,8 @@ class Sep2FleetNorth:
         self._places: dict[Lfdi, tuple[devices.EndDevice, Places]] = {}
         self._refused: dict[tuple[str, Lfdi | None], str] = {}
         """What the server refused to register (POST) or to take out (DELETE), and why."""
+        self.tariffs = Sep2Tariffs(self._carrier, entry, clock)
+        """What the server shows of tariffs, once it was walked."""
         self.poll_s = DEFAULT_POLL_S
         """How long the server wants us to wait between walks; as of the last one."""
 
@@ -130,6 +133,7 @@ class Sep2FleetNorth:
         except PeerError as error:
             log.warning("notice_not_understood", channel=self._entry.channel, why=str(error))
             return
+        self.tariffs.hear(path)
         self._heard.add(path)
         if notice.status == NoticeStatus.DELETED:
             self._gone.add(path)
@@ -197,7 +201,22 @@ class Sep2FleetNorth:
             self._read_all_at = now if everything else self._read_all_at
             self._is_to_confirm = is_new if everything else self._is_to_confirm
             self.poll_s = self._tree.poll_s
+            self._offer_tariffs(self._known_roll())
             return self._tree.seen
+
+    def _offer_tariffs(self, roll: Roll) -> None:
+        self.tariffs.offer(
+            Offer(
+                everybody=roll.tariffs,
+                assigned=self._tree.tariffs(),
+                members=frozenset(self._tree.seen.members),
+                offset_s=self._tree.seen.clock_offset_s,
+            )
+        )
+
+    def trusted(self) -> frozenset[str]:
+        """Give the paths of all resources of whose changes the server tells this node."""
+        return self._subscriptions.trusted()
 
     async def subscribe(self) -> None:
         """Ask to be told of what the last walk saw, and no more of what has gone; to be called after each walk.
@@ -211,6 +230,8 @@ class Sep2FleetNorth:
             if roll is not None:
                 link = roll.own.subscription_list_link
                 wanted = dict.fromkeys(one.path for one in self._tree.watched() if one.subscribable)
+                # Last: prices may wait where a server takes so many subscriptions and no more.
+                wanted |= dict.fromkeys(self.tariffs.subscribable())
                 await self._subscriptions.keep(None if link is None else link.href, wanted, self.has_news)
 
     async def enrol(self, members: Sequence[FleetMember]) -> None:

@@ -84,6 +84,14 @@ class FleetTree:
         """Give all events that are listed."""
         return {control.mrid for program in self._programs.values() for control in program.read.program.controls}
 
+    def tariffs(self) -> dict[str, frozenset[Lfdi]]:
+        """Give where the tariffs of members are listed, and whose they are."""
+        found: dict[str, set[Lfdi]] = {}
+        for lfdi, member in self._members.items():
+            for href in member.tariffs:
+                found.setdefault(href, set()).add(lfdi)
+        return {href: frozenset(members) for href, members in found.items()}
+
     def leading_to(self, gone: Collection[str]) -> set[str]:
         """Give the paths of the lists that lead to resources, where these are said to be gone."""
         roll = self.roll

@@ -12,6 +12,7 @@ from tierline.protocols.sep2.courier import Carrier
 from tierline.protocols.sep2.follow.describe import Sent, describe
 from tierline.protocols.sep2.follow.mirror import create_mirror, post_readings, series_of
 from tierline.protocols.sep2.follow.walk import DEFAULT_POLL_S, walk
+from tierline.protocols.sep2.tariffs import Offer, Sep2Tariffs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,6 +57,8 @@ class Sep2North:
         self._tree: Tree | None = None
         self._sent = Sent()
         self._mirror = ""
+        self.tariffs = Sep2Tariffs(self._carrier, entry, clock)
+        """What the server shows of tariffs, once it was walked."""
         self.poll_s = DEFAULT_POLL_S
         """How long the server wants us to wait between walks; as of the last one."""
         self.post_s: int | None = None
@@ -75,6 +78,13 @@ class Sep2North:
         await self._answering.remember(tree.reply_to)
         self._tree = tree
         self.poll_s = tree.poll_s
+        self.tariffs.offer(
+            Offer(
+                everybody=tree.tariff_list,
+                assigned=dict.fromkeys(tree.tariffs_assigned, frozenset()),
+                offset_s=tree.seen.clock_offset_s,
+            )
+        )
         return tree.seen
 
     async def respond(self, response: Response) -> None:

@@ -65,6 +65,8 @@ class Roll:
     """The server's clock minus ours."""
     time: Link | None
     mirrors: Link | None
+    tariffs: str | None = None
+    """Where tariffs are listed for everybody."""
     nameless: int
     """Entries without an LFDI: nobody knows who they are, they are left out."""
 
@@ -81,6 +83,8 @@ class MemberRead:
     watched: tuple[Watched, ...]
     """Its FunctionSetAssignmentsList and all DERProgramLists."""
     poll_s: int | None
+    tariffs: tuple[str, ...] = ()
+    """Where its tariffs are listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +140,7 @@ def call_roll(entry: Entry) -> Steps[Roll]:
         offset_s=offset_s,
         time=dcap.time_link,
         mirrors=dcap.mirror_usage_point_list_link,
+        tariffs=None if dcap.tariff_profile_list_link is None else dcap.tariff_profile_list_link.href,
         nameless=sum(device.lfdi is None for device in others),
     )
 
@@ -153,8 +158,13 @@ def read_member(entry: Entry, device: devices.EndDevice, shared: Shared) -> Step
     watched = [_watched(entry, at.href, assignments.subscribable)]
     polls = [assignments.poll_s]
     found: dict[Mrid, der.DERProgram] = {}
+    tariffs: list[str] = []
     for assignment in assignments.items:
-        if not isinstance(assignment, devices.FunctionSetAssignments) or assignment.der_program_list_link is None:
+        if not isinstance(assignment, devices.FunctionSetAssignments):
+            continue
+        if assignment.tariff_profile_list_link is not None:
+            tariffs.append(assignment.tariff_profile_list_link.href)
+        if assignment.der_program_list_link is None:
             continue
         href = assignment.der_program_list_link.href
         if href not in shared.lists:
@@ -172,6 +182,7 @@ def read_member(entry: Entry, device: devices.EndDevice, shared: Shared) -> Step
         is_assigned=bool(assignments.items),
         watched=tuple(watched),
         poll_s=_fastest(polls),
+        tariffs=tuple(dict.fromkeys(tariffs)),
     )
 
 

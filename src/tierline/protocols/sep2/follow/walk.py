@@ -61,6 +61,10 @@ class Tree:
     log_events: Link | None
     hrefs: dict[Mrid, str] = field(default_factory=dict)
     """Where each event itself is."""
+    tariff_list: str | None = None
+    """Where the server lists tariffs for everybody."""
+    tariffs_assigned: tuple[str, ...] = ()
+    """Where it lists those of our function set assignments."""
 
 
 def walk(entry: Entry) -> Steps[Tree]:
@@ -80,9 +84,12 @@ def walk(entry: Entry) -> Steps[Tree]:
     found: dict[Mrid, der.DERProgram] = {}
     # One poll is one walk of everything, so the list that changes fastest sets the pace.
     polls = [dcap.poll_rate, listed.poll_s, assignments.poll_s]
+    tariffs: list[str] = []
     for assignment in assignments.items:
         if not isinstance(assignment, devices.FunctionSetAssignments):
             continue
+        if assignment.tariff_profile_list_link is not None:
+            tariffs.append(assignment.tariff_profile_list_link.href)
         programs = yield from read_list(assignment.der_program_list_link, der.DERProgramList)
         polls.append(programs.poll_s)
         for program in programs.items:
@@ -108,6 +115,8 @@ def walk(entry: Entry) -> Steps[Tree]:
         mirror_list=dcap.mirror_usage_point_list_link,
         device_information=own.device_information_link,
         log_events=own.log_event_list_link,
+        tariff_list=None if dcap.tariff_profile_list_link is None else dcap.tariff_profile_list_link.href,
+        tariffs_assigned=tuple(tariffs),
     )
 
 

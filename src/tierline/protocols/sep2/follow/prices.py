@@ -1,0 +1,190 @@
+"""The walk of tariffs: a list of them, and one tariff with the prices that are not over.
+
+Apart from the walk of programs, which no price may hold up. A peer makes us keep no more than `MOST_TARIFFS` tariffs with
+`MOST_PRICES` prices each, the next ones first. A tariff that says what this node does not keep is refused, and no other with it.
+
+Source: IEEE 2030.5-2018, Pricing function set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tierline.model.errors import Forbidden, PeerError, Unsupported
+from tierline.protocols.sep2.client import get, read_list, same_origin
+from tierline.protocols.sep2.follow.fleet import Watched
+from tierline.protocols.sep2.mapping.tariffs import read_price, read_tariff
+from tierline.protocols.sep2.resources import der, metering, objects, pricing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tierline.model.identity import Mrid
+    from tierline.model.prices import Price, Tariff
+    from tierline.protocols.sep2.client import Steps
+    from tierline.protocols.sep2.follow.walk import Entry
+    from tierline.protocols.sep2.resources.rows import Value
+
+MOST_TARIFFS = 50
+"""A site has a handful of tariffs; a party that stands for many has one for each kind of contract."""
+
+MOST_PRICES = 600
+"""Of one tariff, at once: two days of five minutes, six of quarters of an hour."""
+
+_COMPONENTS = 32
+
+_CONDITIONLESS = frozenset({1, 3})
+"""SubscribableType: without conditions, with and without. Source: IEEE 2030.5-2018, SubscribableType."""
+
+
+@dataclass(frozen=True, slots=True)
+class Costed:
+    """What an interval was found to cost, or why it is not kept."""
+
+    said: pricing.TimeTariffInterval
+    """The interval without its status; while that is the same, its price is."""
+    costs: tuple[pricing.ConsumptionTariffInterval, ...] = ()
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What need not be asked for at every poll: how a tariff counts, and what its intervals cost."""
+
+    profile: pricing.TariffProfile
+    """As it was listed then; a component that comes or goes changes the count in its link."""
+    tariff: Tariff | None
+    """Without its prices; None where it cannot be kept."""
+    intervals: str
+    """Where they are listed."""
+    refused: Mapping[str, str]
+    """Components that cannot be kept, and why."""
+    costs: Mapping[Mrid, Costed] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TariffList:
+    """One TariffProfileList."""
+
+    tariffs: tuple[pricing.TariffProfile, ...]
+    poll_s: int | None
+    watched: Watched
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TariffRead:
+    """One tariff."""
+
+    tariff: Tariff | None
+    """None where it cannot be kept."""
+    known: Known
+    watched: tuple[Watched, ...]
+    """Its list of intervals."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """What of it cannot be kept, and why."""
+
+
+def read_tariff_list(entry: Entry, href: str) -> Steps[TariffList]:
+    """Read which tariffs a list has.
+
+    Raises: Forbidden, LinkError, PeerError.
+    """
+    listed = yield from read_list(objects.Link(href=href), pricing.TariffProfileList, MOST_TARIFFS)
+    return TariffList(
+        tariffs=tuple(item for item in listed.items if isinstance(item, pricing.TariffProfile)),
+        poll_s=listed.poll_s,
+        watched=Watched(same_origin(href, entry.server), listed.subscribable in _CONDITIONLESS),
+    )
+
+
+def read_prices(entry: Entry, profile: pricing.TariffProfile, known: Known | None, time: int) -> Steps[TariffRead]:
+    """Read one tariff with its prices that are not over; what is known is not asked for again.
+
+    Units: time in seconds since 1970, of the server.
+    Raises: Forbidden, LinkError, PeerError.
+    """
+    if known is None or known.profile != profile:
+        known = yield from _resolve(profile, {} if known is None else known.costs)
+    if known.tariff is None:
+        return TariffRead(tariff=None, known=known, watched=(), refused=known.refused)
+    listed = yield from read_list(objects.Link(href=known.intervals), pricing.TimeTariffIntervalList)
+    prices: list[Price] = []
+    costs: dict[Mrid, Costed] = {}
+    refused = dict(known.refused)
+    for interval in _next(listed.items, time):
+        said = _without_status(interval)
+        one = known.costs.get(interval.mrid)
+        if one is None or one.said != said:
+            one = yield from _cost(said)
+        costs[interval.mrid] = one
+        try:
+            prices.append(read_price(interval, one.costs))
+        except (PeerError, Unsupported) as error:
+            # Of many that cannot be kept the first tells enough.
+            refused.setdefault(f"a price of tariff {profile.mrid}", one.why_not or str(error))
+    return TariffRead(
+        tariff=replace(known.tariff, prices=tuple(prices)),
+        known=replace(known, costs=costs),
+        watched=(Watched(same_origin(known.intervals, entry.server), listed.subscribable in _CONDITIONLESS),),
+        refused=refused,
+    )
+
+
+def _resolve(profile: pricing.TariffProfile, costs: Mapping[Mrid, Costed]) -> Steps[Known]:
+    """Find the component that is kept: the first that can be."""
+    listed = yield from read_list(profile.rate_component_list_link, pricing.RateComponentList, _COMPONENTS)
+    components = [item for item in listed.items if isinstance(item, pricing.RateComponent)]
+    refused: dict[str, str] = {}
+    tariff: Tariff | None = None
+    intervals = ""
+    for component in components:
+        name = f"rate component {component.mrid} of tariff {profile.mrid}"
+        if tariff is not None:
+            refused[name] = f"one component of a tariff is kept, which is {tariff.rate_component}"
+            continue
+        unit = yield from get(component.reading_type_link.href, metering.ReadingType)
+        try:
+            tariff = read_tariff(profile, component, unit)
+        except Unsupported as error:
+            refused[name] = str(error)
+        else:
+            intervals = component.time_tariff_interval_list_link.href
+    if not components:
+        refused[f"tariff {profile.mrid}"] = "it has no rate component"
+    return Known(profile=profile, tariff=tariff, intervals=intervals, refused=refused, costs=costs)
+
+
+def _next(items: Iterable[Value], time: int) -> list[pricing.TimeTariffInterval]:
+    """Give the intervals that are not over, each once, the next ones first; no more than are kept."""
+    found: dict[Mrid, pricing.TimeTariffInterval] = {}
+    for item in items:
+        if isinstance(item, pricing.TimeTariffInterval) and item.interval.start + item.interval.duration > time:
+            found.setdefault(item.mrid, item)
+    return sorted(found.values(), key=lambda item: (item.interval.start, item.mrid))[:MOST_PRICES]
+
+
+def _cost(said: pricing.TimeTariffInterval) -> Steps[Costed]:
+    """Read what an interval costs; one that cannot be had spoils no other.
+
+    Raises: LinkError.
+    """
+    link = said.consumption_tariff_interval_list_link
+    try:
+        listed = yield from read_list(
+            None if link is None else objects.Link(href=link.href), pricing.ConsumptionTariffIntervalList
+        )
+    except (Forbidden, PeerError) as error:
+        return Costed(said, why_not=f"what it costs cannot be read: {error}")
+    costs = tuple(item for item in listed.items if isinstance(item, pricing.ConsumptionTariffInterval))
+    return Costed(said, costs[:2])
+
+
+_NO_STATUS = der.EventStatus(current_status=0, date_time=0, potentially_superseded=False)
+
+
+def _without_status(interval: pricing.TimeTariffInterval) -> pricing.TimeTariffInterval:
+    """Take out what changes of an interval while its price does not."""
+    return msgspec.structs.replace(interval, event_status=_NO_STATUS)
