@@ -1,7 +1,7 @@
-"""When time alone changes what is watched: of every program that somebody watches, the next instant.
+"""When time alone changes what is watched: of every program and tariff that somebody watches, the next instant.
 
 One rule: a step costs what it touches. A program has one place in the order of time, however many watch it, and nobody looks
-at the others when its instant comes.
+at the others when its instant comes. Whatever is said of programs and their controls here goes for tariffs and their prices.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
+from tierline.engine import price_status
 from tierline.engine.serving_status import changed_by_time, next_boundary
+from tierline.model.records import PriceRecord
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -47,16 +49,20 @@ class Boundaries:
         if program in self._since and self._since[program] <= since:
             return
         self._since[program] = since
-        self._put(program, next_boundary(self._controls(program), since))
+        self._put(program, self._next_of(program, since))
 
-    def hasten(self, record: ControlRecord, now: datetime) -> None:
+    def hasten(self, record: ControlRecord | PriceRecord, now: datetime) -> None:
         """Follow that an event came or changed: its program may have an earlier instant now, a later one shows in time."""
-        if record.program not in self._since:
+        program = record.tariff if isinstance(record, PriceRecord) else record.program
+        if program not in self._since:
             return
-        at = next_boundary([record.control], now)
-        known = self._next.get(record.program)
+        if isinstance(record, PriceRecord):
+            at = price_status.next_boundary([record], now)
+        else:
+            at = next_boundary([record.control], now)
+        known = self._next.get(program)
         if at is not None and (known is None or at < known):
-            self._put(record.program, at)
+            self._put(program, at)
 
     def due(self, now: datetime) -> list[Mrid]:
         """Give the programs whose instant has come; they stay due until they are passed."""
@@ -64,14 +70,17 @@ class Boundaries:
 
     def changed(self, program: Mrid, now: datetime) -> ChangedByTime:
         """Say what time has changed of a program since it was last told."""
-        return changed_by_time(self._controls(program), self._since[program], now)
+        since = self._since[program]
+        if program in self._serving.tariffs:
+            return price_status.changed_by_time(self._prices(program), since, now)
+        return changed_by_time(self._controls(program), since, now)
 
     def passed(self, program: Mrid, now: datetime, *, is_watched: bool) -> None:
         """Go on to the next instant of a program; one that nobody watches any more is left."""
         self._next.pop(program, None)
         if is_watched:
             self._since[program] = now
-            self._put(program, next_boundary(self._controls(program), now))
+            self._put(program, self._next_of(program, now))
         else:
             self._since.pop(program, None)
 
@@ -90,6 +99,14 @@ class Boundaries:
         else:
             self._next[program] = at
             heappush(self._order, (at, program))
+
+    def _next_of(self, program: Mrid, now: datetime) -> datetime | None:
+        if program in self._serving.tariffs:
+            return price_status.next_boundary(self._prices(program), now)
+        return next_boundary(self._controls(program), now)
+
+    def _prices(self, tariff: Mrid) -> list[PriceRecord]:
+        return list(self._serving.prices.get(tariff, {}).values())
 
     def _controls(self, program: Mrid) -> list[Control]:
         served = self._serving.programs.get(program)

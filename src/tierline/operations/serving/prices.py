@@ -9,13 +9,13 @@ tariff that was followed from a server above is only that server's to change.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tierline.engine.access import Verb
-from tierline.model.control import ENDED_EARLY, EventStatus
+from tierline.engine.price_status import ends, holds
+from tierline.model.control import EventStatus
 from tierline.model.errors import ConfigError, Conflict
 from tierline.model.records import Flow, PriceRecord, TariffRecord
 from tierline.operations.serving.access import require
@@ -187,16 +187,6 @@ def prices_since(
 def in_currency(tariff: TariffRecord, record: PriceRecord) -> Decimal:
     """Give a price per kWh in the currency of its tariff."""
     return Decimal(record.price).scaleb(tariff.price_power_of_ten)
-
-
-def holds(record: PriceRecord) -> bool:
-    """Tell whether a price was neither withdrawn nor replaced."""
-    return record.status not in ENDED_EARLY
-
-
-def ends(record: PriceRecord) -> datetime:
-    """Give when a price ends."""
-    return record.start + timedelta(seconds=record.duration_s)
 
 
 def _check_tariff(serving: Serving, new: NewTariff) -> None:

@@ -18,17 +18,32 @@ from typing import TYPE_CHECKING, Final
 from tierline.engine.access import Verb
 from tierline.model.errors import Conflict, Forbidden, LinkError, PeerError, TierlineError, Unsupported
 from tierline.model.identity import der_id
-from tierline.model.records import ControlRecord, KnownRecord, NoticeRecord, NoticeStatus, SubscriptionRecord
+from tierline.model.records import (
+    ControlRecord,
+    KnownRecord,
+    NoticeRecord,
+    NoticeStatus,
+    PriceRecord,
+    SubscriptionRecord,
+)
 from tierline.operations.serving.access import require, require_der
 from tierline.operations.serving.audit import entry
 from tierline.operations.serving.boundaries import Boundaries
-from tierline.operations.serving.watching import BY_TIME, OF_SERIES, Watch, Watched, Watching
+from tierline.operations.serving.watching import (
+    ACTIVE_BY_TIME,
+    BY_TIME,
+    LISTED_BY_TIME,
+    OF_SERIES,
+    Watch,
+    Watched,
+    Watching,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
-    from tierline.model.identity import DerId, Mrid
+    from tierline.model.identity import DerId, GroupId, Mrid
     from tierline.model.parties import Principal
     from tierline.model.records import AuditRecord, EndDeviceRecord, Record
     from tierline.operations.serving.destinations import Destinations
@@ -211,14 +226,19 @@ class Subscriptions:
         match watch.kind:
             case Watched.END_DEVICES:
                 return True
+            case Watched.TARIFFS if not watch.of:
+                return True
+            case Watched.PRICES | Watched.ACTIVE_PRICES:
+                tariff = serving.tariffs.get(watch.program)
+                return tariff is not None and (tariff.group is None or self._is_of(device, tariff.group))
             case Watched.READING | Watched.READINGS:
                 mirror = serving.mirrors.get(watch.mup)
                 is_there = mirror is not None and mirror.der_id == watch.der
                 is_its = watch.der == device.der_id or party in serving.standing.parties(watch.der)
                 return is_there and is_its
-            case Watched.PROGRAMS if watch.der != device.der_id:
+            case Watched.PROGRAMS | Watched.TARIFFS if watch.der != device.der_id:
                 return party is not None and party in serving.standing.shown_to(watch.der)
-            case Watched.END_DEVICE | Watched.ASSIGNMENTS | Watched.PROGRAMS:
+            case Watched.END_DEVICE | Watched.ASSIGNMENTS | Watched.PROGRAMS | Watched.TARIFFS:
                 if watch.der == device.der_id:
                     return (
                         party is None or watch.kind is Watched.END_DEVICE
@@ -226,12 +246,14 @@ class Subscriptions:
                 return party is not None and party in serving.standing.parties(watch.der)
             case _:
                 served = serving.programs.get(watch.program)
-                if served is None:
-                    return False
-                group = served.record.group_id
-                return device.der_id in serving.members_of.get(group, ()) or (
-                    party is not None and serving.standing.is_member(party, group)
-                )
+                return served is not None and self._is_of(device, served.record.group_id)
+
+    def _is_of(self, device: EndDeviceRecord, group: GroupId) -> bool:
+        """Tell whether an EndDevice, or one whose assignments it is shown, belongs to a group."""
+        party = device.aggregates
+        return device.der_id in self._serving.members_of.get(group, ()) or (
+            party is not None and self._serving.standing.is_member(party, group)
+        )
 
     def consequence(self, put: Sequence[Record], delete: Sequence[Record]) -> Iterable[NoticeRecord]:
         """Say which subscribers are to be told of a change: one notice each, however much of it there is to tell."""
@@ -269,7 +291,8 @@ class Subscriptions:
     def _touched_by_time(self, program: Mrid, now: datetime) -> Iterable[str]:
         """Find who is to be told of what time changed of a program; who subscribed after it has seen it."""
         changed = self._boundaries.changed(program, now)
-        for kind, at in ((Watched.CONTROLS, changed.listed), (Watched.ACTIVE_CONTROLS, changed.active)):
+        instants = [(kind, changed.listed) for kind in LISTED_BY_TIME]
+        for kind, at in [*instants, *((kind, changed.active) for kind in ACTIVE_BY_TIME)]:
             if at is None:
                 continue
             for subscription_id in self._watching.to(Watch(kind, program)):
@@ -299,7 +322,7 @@ class Subscriptions:
             elif isinstance(record, NoticeRecord):
                 self._fresh[record.subscription_id] = None
                 self.news.set()
-            elif isinstance(record, ControlRecord):
+            elif isinstance(record, ControlRecord | PriceRecord):
                 self._boundaries.hasten(record, self._serving.clock.now())
         for record in delete:
             if isinstance(record, SubscriptionRecord):

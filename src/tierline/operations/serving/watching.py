@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from tierline.engine import price_status
 from tierline.engine.serving_status import earliest_start, listed_until
 from tierline.model.identity import DerId, GroupId, Mrid
 from tierline.model.records import (
@@ -17,7 +18,9 @@ from tierline.model.records import (
     IdentityRecord,
     MembershipRecord,
     MirrorUsagePointRecord,
+    PriceRecord,
     ProgramRecord,
+    TariffRecord,
 )
 from tierline.operations.serving.series_watched import SeriesWatched, is_beyond
 
@@ -51,6 +54,12 @@ class Watched(StrEnum):
     """The latest reading of one series."""
     READINGS = "readings"
     """The last readings of one series."""
+    TARIFFS = "tariffs"
+    """The tariffs that concern everybody, or one EndDevice."""
+    PRICES = "prices"
+    """The prices of one tariff."""
+    ACTIVE_PRICES = "active_prices"
+    """Those of them that are active."""
 
 
 _TOUCHING = (
@@ -62,14 +71,19 @@ _TOUCHING = (
     DefaultRecord,
     CurveRecord,
     MirrorUsagePointRecord,
+    TariffRecord,
+    PriceRecord,
 )
 """What can be watched besides readings; Responses and most readings, which are most of what is written, are not."""
 
 _OF_PROGRAM = (Watched.PROGRAM, Watched.CONTROLS, Watched.ACTIVE_CONTROLS, Watched.DEFAULT)
 OF_SERIES = (Watched.READING, Watched.READINGS)
 """What has values, so that thresholds make sense."""
-BY_TIME = (Watched.CONTROLS, Watched.ACTIVE_CONTROLS)
-"""What time alone changes."""
+_OF_TARIFF = (Watched.PRICES, Watched.ACTIVE_PRICES)
+LISTED_BY_TIME = (Watched.CONTROLS, Watched.PRICES)
+ACTIVE_BY_TIME = (Watched.ACTIVE_CONTROLS, Watched.ACTIVE_PRICES)
+BY_TIME = LISTED_BY_TIME + ACTIVE_BY_TIME
+"""What time alone changes: lists of events, and of those that are active."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +92,7 @@ class Watch:
 
     kind: Watched
     of: str = ""
-    """The DerId or the mRID of the program; empty for the list of EndDevices."""
+    """The DerId or the mRID of the program or tariff; empty for the lists of EndDevices and of everybody's tariffs."""
     mup: str = ""
     """Of a series: the usage point it belongs to."""
     series: str = ""
@@ -91,7 +105,7 @@ class Watch:
 
     @property
     def program(self) -> Mrid:
-        """The program it is of."""
+        """The program or tariff it is of."""
         return Mrid(self.of)
 
     @property
@@ -232,8 +246,37 @@ class Watching:
                 # A new one comes with the control or default that refers to it.
                 for kind in (Watched.CONTROLS, Watched.ACTIVE_CONTROLS, Watched.DEFAULT):
                     yield from self._all(Watch(kind, record.program))
+            case TariffRecord() | PriceRecord():
+                yield from self._by_price(record, now)
             case _:
                 pass
+
+    def _by_price(self, record: TariffRecord | PriceRecord, now: datetime) -> Iterator[str]:
+        """Follow that a tariff or a price came or changed."""
+        serving = self._serving
+        if isinstance(record, PriceRecord):
+            if serving.prices.get(record.tariff, {}).get(record.mrid) != record:
+                yield from self._all(Watch(Watched.PRICES, record.tariff))
+                if record.start <= now:
+                    yield from self._all(Watch(Watched.ACTIVE_PRICES, record.tariff))
+            return
+        before = serving.tariffs.get(record.mrid)
+        if before == record:
+            return
+        yield from self._concerned(record)
+        if before is not None and before.group != record.group:
+            yield from self._concerned(before)
+            for kind in _OF_TARIFF:
+                yield from self._all(Watch(kind, record.mrid))
+
+    def _concerned(self, tariff: TariffRecord) -> Iterator[str]:
+        """Find who watches a list that a tariff stands in, or an assignment that counts those in it."""
+        serving = self._serving
+        ders: Iterable[DerId] = serving.devices if tariff.group is None else serving.members_of.get(tariff.group, ())
+        if tariff.group is None:
+            yield from self._all(Watch(Watched.TARIFFS))
+        for der in ders:
+            yield from self._assigned(der, serving.standing.shown_to(der), (Watched.TARIFFS, Watched.ASSIGNMENTS))
 
     def _by_delete(self, record: Record, leavers: _Leavers, now: datetime) -> Iterator[str]:
         match record:
@@ -245,8 +288,15 @@ class Watching:
                 yield from self._members(record.group_id, assignments=True)
             case ControlRecord() if listed_until(record.control) > now:
                 # What has left its list already is only forgotten.
-                for kind in BY_TIME:
+                for kind in (Watched.CONTROLS, Watched.ACTIVE_CONTROLS):
                     yield from self._all(Watch(kind, record.program))
+            case PriceRecord() if price_status.listed_until(record) > now:
+                for kind in _OF_TARIFF:
+                    yield from self._all(Watch(kind, record.tariff))
+            case TariffRecord():
+                yield from self._concerned(record)
+                for kind in _OF_TARIFF:
+                    yield from self._all(Watch(kind, record.mrid))
             case MirrorUsagePointRecord():
                 yield from self._of_mirror(record, unless_in=b"")
             case DefaultRecord():
@@ -270,7 +320,7 @@ class Watching:
         yield from self._lists({der}, parties)
         if not is_gone and not leavers.changes_hands(record):
             return
-        for kind in (Watched.ASSIGNMENTS, Watched.PROGRAMS):
+        for kind in (Watched.ASSIGNMENTS, Watched.PROGRAMS, Watched.TARIFFS):
             yield from self._all(Watch(kind, der))
         yield from self._of_series(der, parties)
         for group in groups:
@@ -281,6 +331,8 @@ class Watching:
         der, group = DerId(record.membership.der_id), GroupId(record.membership.group_id)
         shown_to = set(serving.standing.shown_to(der))
         kinds = [Watched.ASSIGNMENTS, Watched.PROGRAMS]
+        if any(tariff.group == group for tariff in serving.tariffs.values()):
+            kinds.append(Watched.TARIFFS)
         point = self._control_point(group)
         if point is not None:
             # Its entry counts its assignments, so that and the list it stands in say something else now.
@@ -350,6 +402,10 @@ class Watching:
         for mrid in self._serving.programs_of.get(group, ()):
             for kind in _OF_PROGRAM:
                 yield from self._by(Watch(kind, mrid), watchers)
+        for tariff in self._serving.tariffs.values():
+            if tariff.group == group:
+                for kind in _OF_TARIFF:
+                    yield from self._by(Watch(kind, tariff.mrid), watchers)
 
     def _of_mirror(self, record: MirrorUsagePointRecord, *, unless_in: bytes) -> Iterator[str]:
         """Find who watches series of a usage point, except those that a document still names."""

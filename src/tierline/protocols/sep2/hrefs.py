@@ -31,6 +31,7 @@ class Place(StrEnum):
     FUNCTION_SET_ASSIGNMENTS_LIST = "/edev/{der}/fsa"
     FUNCTION_SET_ASSIGNMENTS = "/edev/{der}/fsa/{fsa}"
     DER_PROGRAM_LIST = "/edev/{der}/fsa/{fsa}/derp"
+    DEVICE_TARIFF_PROFILE_LIST = "/edev/{der}/fsa/{fsa}/tp"
     DER_LIST = "/edev/{der}/der"
     DER = "/edev/{der}/der/{number}"
     DER_CAPABILITY = "/edev/{der}/der/{number}/dercap"
@@ -61,6 +62,16 @@ class Place(StrEnum):
     READING_SET_LIST = "/upt/{mup}/mr/{meter}/rs"
     READING_SET = "/upt/{mup}/mr/{meter}/rs/{set}"
     READING_LIST = "/upt/{mup}/mr/{meter}/rs/{set}/r"
+    TARIFF_PROFILE_LIST = "/tp"
+    TARIFF_PROFILE = "/tp/{tariff}"
+    RATE_COMPONENT_LIST = "/tp/{tariff}/rc"
+    RATE_COMPONENT = "/tp/{tariff}/rc/1"
+    RATE_READING_TYPE = "/tp/{tariff}/rc/1/rt"
+    TIME_TARIFF_INTERVAL_LIST = "/tp/{tariff}/rc/1/tti"
+    ACTIVE_TIME_TARIFF_INTERVAL_LIST = "/tp/{tariff}/rc/1/actti"
+    TIME_TARIFF_INTERVAL = "/tp/{tariff}/rc/1/tti/{price}"
+    CONSUMPTION_TARIFF_INTERVAL_LIST = "/tp/{tariff}/rc/1/tti/{price}/cti"
+    CONSUMPTION_TARIFF_INTERVAL = "/tp/{tariff}/rc/1/tti/{price}/cti/1"
     RESPONSE_SET_LIST = "/rsps"
     RESPONSE_SET = "/rsps/{set}"
     RESPONSE_LIST = "/rsps/{set}/rsp"
@@ -100,6 +111,9 @@ class Href:
     set: str | None = None
     response: str | None = None
     subscription: str | None = None
+    tariff: str | None = None
+    price: str | None = None
+    """An interval of one."""
     number: int | None = None
     """Counts within the device: a DER from 1, a log event, a series of readings."""
 

@@ -39,6 +39,10 @@ _WATCHED: Final = {
     Place.DEFAULT_DER_CONTROL: Watched.DEFAULT,
     Place.READING: Watched.READING,
     Place.READING_LIST: Watched.READINGS,
+    Place.TARIFF_PROFILE_LIST: Watched.TARIFFS,
+    Place.DEVICE_TARIFF_PROFILE_LIST: Watched.TARIFFS,
+    Place.TIME_TARIFF_INTERVAL_LIST: Watched.PRICES,
+    Place.ACTIVE_TIME_TARIFF_INTERVAL_LIST: Watched.ACTIVE_PRICES,
 }
 """What can be subscribed to. Source: CSIP 2.1 P31-P33, P39 and P46-P51; IEEE 2030.5-2018, Reading and SubscribableList."""
 
@@ -63,6 +67,7 @@ class Locator:
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
         self._programs = Index(serving.programs)
+        self._tariffs = Index(serving.tariffs)
 
     def __call__(self, path: str) -> Watch | None:
         """Find what a path names; None when it names nothing that can be subscribed to."""
@@ -72,6 +77,9 @@ class Locator:
             return None
         if href.program is not None:
             mrid = self._programs.find(href.program)
+            return None if mrid is None else Watch(kind, mrid)
+        if href.tariff is not None:
+            mrid = self._tariffs.find(href.tariff)
             return None if mrid is None else Watch(kind, mrid)
         if href.mup is not None:
             found = find_series(self._serving, href)

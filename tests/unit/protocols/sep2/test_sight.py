@@ -105,7 +105,7 @@ async def test_what_can_be_subscribed_to_says_so_and_nothing_else_does(bench, po
     for path, status in walked(bench, pool.lfdi).items():
         if status == 200 and getattr(pool.get(path), "subscribable", None):
             saying.add(path.rsplit("/", 1)[1] if path.count("/") in {3, 5} else path.split("/")[1])
-    assert saying == {"edev", "derp", "fsa", "derc", "actderc"}
+    assert saying == {"edev", "derp", "fsa", "derc", "actderc", "tp"}
 
 
 async def test_a_der_that_has_no_lfdi_is_not_shown(bench, pool):

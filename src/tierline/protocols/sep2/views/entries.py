@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tierline.model.records import EndDeviceRecord, SubscriptionRecord
     from tierline.operations.serving.state import Serving
     from tierline.protocols.sep2.views.keeping import Asked, Keeping, Rates
+    from tierline.protocols.sep2.views.pricing import PricingViews
     from tierline.protocols.sep2.views.programs import ProgramViews
     from tierline.protocols.sep2.views.sight import Sight
 
@@ -31,12 +32,21 @@ if TYPE_CHECKING:
 class EntryViews:
     """The EndDevices of one serving node."""
 
-    def __init__(self, serving: Serving, rates: Rates, keeping: Keeping, sight: Sight, programs: ProgramViews) -> None:
+    def __init__(
+        self,
+        serving: Serving,
+        rates: Rates,
+        keeping: Keeping,
+        sight: Sight,
+        programs: ProgramViews,
+        pricing: PricingViews,
+    ) -> None:
         self._serving = serving
         self._rates = rates
         self._keeping = keeping
         self._sight = sight
         self._programs = programs
+        self._pricing = pricing
 
     def end_devices(self, asked: Asked) -> bytes:
         """Render the list of all a peer sees."""
@@ -84,6 +94,10 @@ class EntryViews:
         found = self._serving.programs_for(asked.subject.der_id)
         fragments = [self._programs.program(served, asked.now)[0] for served in found]
         return joined(der.DERProgramList, asked.href, asked.query, fragments, self._rates.poll_s, subscribable=True)
+
+    def tariffs(self, asked: Asked) -> bytes | None:
+        """Render the list of the tariffs that concern it."""
+        return self._pricing.for_one(asked) if asked.href.fsa == FSA and self._is_assigned(asked) else None
 
     def ders(self, asked: Asked) -> bytes | None:
         """Render the list of its one DER."""
@@ -180,13 +194,15 @@ class EntryViews:
                     href=str(Href(place=Place.DER_PROGRAM_LIST, der=der_id, fsa=FSA)), all=len(programs)
                 ),
                 response_set_list_link=ListLink(href=str(Href(place=Place.RESPONSE_SET_LIST)), all=1),
+                tariff_profile_list_link=self._pricing.link_of(der_id),
                 time_link=Link(href=str(Href(place=Place.TIME))),
                 # Without `all`: that would change untold whenever the device makes a mirror.
                 usage_point_list_link=ListLink(href=str(Href(place=Place.DEVICE_USAGE_POINT_LIST, der=der_id))),
             )
             return render_fragment(resource), render(resource)
 
-        return self._keeping.keep(("fsa", der_id), self._assigned(der_id), make, asked.now)
+        version = self._assigned(der_id), self._serving.versions["tariffs"]
+        return self._keeping.keep(("fsa", der_id), version, make, asked.now)
 
     def _der(self, asked: Asked) -> tuple[bytes, bytes]:
         der_id, is_assigned = asked.subject.der_id, self._is_assigned(asked)

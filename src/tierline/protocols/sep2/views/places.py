@@ -11,6 +11,7 @@ from tierline.protocols.sep2.resources import devices
 from tierline.protocols.sep2.resources.objects import Link, ListLink
 from tierline.protocols.sep2.views.entries import EntryViews
 from tierline.protocols.sep2.views.keeping import Asked, Keeping
+from tierline.protocols.sep2.views.pricing import PricingViews
 from tierline.protocols.sep2.views.programs import ProgramViews
 from tierline.protocols.sep2.views.reports import ReportViews
 from tierline.protocols.sep2.views.sight import Sight
@@ -39,7 +40,8 @@ class Views:
         self._sight = Sight(serving)
         self._programs = ProgramViews(serving, self._keeping)
         self._reports = ReportViews(serving, rates, self._keeping, self._sight, self._programs.controls)
-        entries = EntryViews(serving, rates, self._keeping, self._sight, self._programs)
+        pricing = self._pricing = PricingViews(serving, rates, self._keeping, self._sight)
+        entries = EntryViews(serving, rates, self._keeping, self._sight, self._programs, pricing)
         reports = self._reports
         usage = self._usage = UsageViews(serving, rates, self._sight, reports)
         self._at: dict[Place, Callable[[Asked], bytes | None]] = {
@@ -72,6 +74,17 @@ class Views:
             Place.READING_SET_LIST: usage.sets,
             Place.READING_SET: usage.set,
             Place.READING_LIST: usage.readings,
+            Place.TARIFF_PROFILE_LIST: pricing.for_all,
+            Place.DEVICE_TARIFF_PROFILE_LIST: entries.tariffs,
+            Place.TARIFF_PROFILE: pricing.body,
+            Place.RATE_COMPONENT_LIST: pricing.body,
+            Place.RATE_COMPONENT: pricing.body,
+            Place.RATE_READING_TYPE: pricing.body,
+            Place.TIME_TARIFF_INTERVAL_LIST: pricing.body,
+            Place.ACTIVE_TIME_TARIFF_INTERVAL_LIST: pricing.body,
+            Place.TIME_TARIFF_INTERVAL: pricing.body,
+            Place.CONSUMPTION_TARIFF_INTERVAL_LIST: pricing.body,
+            Place.CONSUMPTION_TARIFF_INTERVAL: pricing.body,
             Place.RESPONSE_SET_LIST: reports.response_set_list,
             Place.RESPONSE_SET: reports.response_set,
             Place.RESPONSE_LIST: reports.response_list,
@@ -131,6 +144,7 @@ class Views:
                     href=str(Href(place=Place.DEVICE_CAPABILITY)),
                     poll_rate=self._rates.poll_s,
                     response_set_list_link=ListLink(href=str(Href(place=Place.RESPONSE_SET_LIST)), all=1),
+                    tariff_profile_list_link=self._pricing.link(),
                     time_link=Link(href=str(Href(place=Place.TIME))),
                     usage_point_list_link=ListLink(href=str(Href(place=Place.USAGE_POINT_LIST)), all=mirrors),
                     end_device_list_link=ListLink(
@@ -143,7 +157,7 @@ class Views:
             )
 
         versions = self._serving.versions
-        version: object = versions[f"device:{peer.der_id}"]
+        version: object = versions[f"device:{peer.der_id}"], versions["tariffs"]
         if peer.aggregates is not None:
             version = (version, self._sight.version(peer, peer.aggregates), versions["mirrors"])
         return self._keeping.keep(("dcap", peer.der_id), version, make, asked.now)
