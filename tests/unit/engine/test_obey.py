@@ -268,6 +268,31 @@ def test_dual_the_setpoint_that_lost_is_displaced_once_and_never_resumed():
     assert [dict(s) for _, s in player.writes] == [{"target_w": 1}, {"fixed_w_pct": 2}, {}]
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_dual_what_was_lost_to_another_channel_while_nothing_could_be_done_is_displaced(restarts):
+    """By the time it could, the loser was over: punctual it would have answered 13, and so it does late."""
+    player = p.Player(p.dual())
+    player.see(0, p.program("F1", 1, p.event("B", 0, 50, {"target_w": Decimal(1)})), channel=p.AGGREGATOR)
+    player.see(0, p.program("F0", 1, p.event("A", 20, 100, {"fixed_w_pct": Decimal(2)})))
+    if restarts:
+        player.restart()
+    player.tick(60)
+    player.run(200)
+    assert player.answers("B") == [(0, 1), (0, 2), (60, 13)]
+    assert player.answers("A") == [(0, 1), (60, 2), (120, 3)]
+    assert [dict(s) for _, s in player.writes] == [{"target_w": 1}, {"fixed_w_pct": 2}, {}]
+
+
+def test_dual_what_another_channel_took_and_gave_back_unheard_is_over():
+    player = p.Player(p.dual())
+    player.see(0, p.program("F1", 1, p.event("B", 0, 100, {"target_w": Decimal(1)})), channel=p.AGGREGATOR)
+    player.see(0, p.program("F0", 1, p.event("A", 20, 20, {"target_w": Decimal(2)})))
+    player.tick(60)
+    assert player.answers("B") == [(0, 1), (0, 2), (60, 13)]
+    assert player.answers("A") == [(0, 1)]
+    assert player.device == Setpoints()
+
+
 def test_dual_of_one_channel_the_default_follows_when_its_event_is_displaced():
     player = p.Player(p.dual())
     player.see(

@@ -232,6 +232,7 @@ class Obey:
         for name, link in obey._links.items():
             link.restore(kept.get(name, []), walks.get(name))
         obey._is_restored = True
+        obey._boundary = obey._next_boundary()
         return obey
 
     @property
@@ -286,6 +287,7 @@ class Obey:
 
         Raises: KeyError for a walk of a channel that is not obeyed.
         """
+        self._catch_up(now)
         self._change_record(now)
         match event:
             case Seen():
@@ -358,7 +360,7 @@ class Obey:
             self._is_stale |= link.schedule.advance(link.time(now))
         if self._is_stale:
             self._decide(now)
-            self._boundary = min((t for link in self._links.values() for t in link.boundaries()), default=None)
+            self._boundary = self._next_boundary()
             self._is_stale = False
         held = self._writer.held
         if held is not None and held.setpoints == self._decision.setpoints:
@@ -369,6 +371,25 @@ class Obey:
         if self._unsaved or self._forgotten:
             return (self._persist(),)
         return self._apply(now)
+
+    def _next_boundary(self) -> datetime | None:
+        return min((t for link in self._links.values() for t in link.boundaries()), default=None)
+
+    def _catch_up(self, now: datetime) -> None:
+        """Go through the instants that were slept through, all channels together (E22).
+
+        What another channel took from an event then is taken (A3), although nothing could be carried out and it is over by now.
+        """
+        if self._rules.mode is ChannelMode.SINGLE:
+            return  # channels take nothing from each other, and each goes through its own instants
+        while self._boundary is not None and self._boundary < now:
+            due = self._boundary
+            for link in self._links.values():
+                if any(boundary <= due for boundary in link.boundaries()):
+                    link.schedule.advance(link.time(due))
+            self._decide(due)
+            self._is_stale = True
+            self._boundary = self._next_boundary()
 
     def _decide(self, now: datetime) -> None:
         """Arbitrate, and displace what lost everything to another channel, until nothing is displaced (A3)."""
