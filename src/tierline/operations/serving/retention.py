@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tierline.engine.access import Verb
+from tierline.engine.price_status import ends
 from tierline.engine.serving_status import latest_end
 from tierline.model.control import Curve
 from tierline.model.records import ReadingRecord
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _READINGS_AT_ONCE = 2_000
 _CONTROLS_AT_ONCE = 20
+_PRICES_AT_ONCE = 2_000
 """One step holds the writer for a fraction of a second only: acknowledgements wait behind it."""
 
 
@@ -36,7 +38,7 @@ class Retention:
     readings: timedelta
     """By the time a reading was measured."""
     controls: timedelta
-    """After its latest possible end; Responses and curves go with their control."""
+    """After its latest possible end; Responses and curves go with their control. Prices that are over are kept as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,7 @@ class Forgotten:
 
     readings: int
     controls: int
+    prices: int = 0
 
 
 async def forget_old(principal: Principal, serving: Serving, retention: Retention) -> Forgotten:
@@ -56,11 +59,12 @@ async def forget_old(principal: Principal, serving: Serving, retention: Retentio
     now = serving.clock.now()
     readings = await _forget_readings(serving, now - retention.readings)
     controls = await _forget_controls(serving, now - retention.controls)
-    if readings or controls:
-        detail = {"readings": readings, "controls": controls}
+    prices = await _forget_prices(serving, now - retention.controls)
+    if readings or controls or prices:
+        detail = {"readings": readings, "controls": controls, "prices": prices}
         async with serving.writing:
             await serving.commit([entry(principal, serving, "forget", "store", "done", detail)])
-    return Forgotten(readings=readings, controls=controls)
+    return Forgotten(readings=readings, controls=controls, prices=prices)
 
 
 async def _forget_readings(serving: Serving, before: datetime) -> int:
@@ -88,6 +92,22 @@ async def _forget_controls(serving: Serving, before: datetime) -> int:
                     break
                 await serving.commit(delete=gone)
                 total += len(old)
+    return total
+
+
+async def _forget_prices(serving: Serving, before: datetime) -> int:
+    """Drop prices that are over; their tariffs stay."""
+    total = 0
+    for tariff in list(serving.tariffs):
+        while True:
+            async with serving.writing:
+                old = [price for price in serving.prices.get(tariff, {}).values() if ends(price) < before]
+                old = old[:_PRICES_AT_ONCE]
+                if not old:
+                    break
+                await serving.commit(delete=old)
+                total += len(old)
+            await asyncio.sleep(0)
     return total
 
 

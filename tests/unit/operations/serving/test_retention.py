@@ -12,6 +12,7 @@ from tierline.model.records import AuditRecord, ControlRecord, CurveRecord, Read
 from tierline.model.telemetry import Reading
 from tierline.operations.serving import retention
 from tierline.operations.serving.audit import faults
+from tierline.operations.serving.prices import NewPrice, NewTariff, create_tariff, set_prices
 from tierline.operations.serving.programs import set_default
 from tierline.operations.serving.retention import Forgotten, Retention, forget_old
 from tierline.operations.serving.topology import find_group
@@ -68,7 +69,7 @@ async def test_what_was_forgotten_stands_in_the_audit_which_stays_whole(serving,
     clock.move(days=401)
     await forget_old(node, serving, KEPT)
     line = serving.audit_tail
-    assert (line.verb, line.resource, line.detail) == ("forget", "store", '{"controls":1,"readings":0}')
+    assert (line.verb, line.resource, line.detail) == ("forget", "store", '{"controls":1,"prices":0,"readings":0}')
     assert faults(serving.store.load(AuditRecord)) == []
 
 
@@ -114,3 +115,19 @@ async def test_a_viewer_forgets_nothing(serving):
     viewer = Principal(party=serving.party, role=Role.VIEWER, name="eve")
     with pytest.raises(Forbidden):
         await forget_old(viewer, serving, KEPT)
+
+
+async def test_prices_are_forgotten_as_long_after_their_end_as_controls_and_their_tariffs_stay(
+    serving, node, operator, clock, restarted
+):
+    tariff = await create_tariff(operator, serving, NewTariff(description="day ahead", currency=978))
+    hours = [
+        NewPrice(start=clock.now() + timedelta(hours=hour), duration_s=3600, price=Decimal("0.1")) for hour in range(3)
+    ]
+    await set_prices(operator, serving, tariff.mrid, hours)
+    clock.move(days=400, hours=2)
+    assert await forget_old(node, serving, KEPT) == Forgotten(readings=0, controls=0, prices=1)
+    for state in (serving, restarted()):
+        starts = sorted(price.start for price in state.prices[tariff.mrid].values())
+        assert starts == [hour.start for hour in hours[1:]]
+        assert tariff.mrid in state.tariffs
