@@ -142,6 +142,8 @@ class Standing:
         if der in self._first_read:
             self._first_read[der] = {reader: at for reader, at in self._first_read[der].items() if reader in points}
         self._keep_handed_over(der, points)
+        for party in was_shown_to ^ shown_to:
+            serving.versions[f"heard:{party}"] += 1
         if parties != before:
             self._list(serving, der, before, parties)
         if (shown_to, parties) != (was_shown_to, before):

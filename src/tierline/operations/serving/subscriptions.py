@@ -234,7 +234,7 @@ class Subscriptions:
             case Watched.READING | Watched.READINGS:
                 mirror = serving.mirrors.get(watch.mup)
                 is_there = mirror is not None and mirror.der_id == watch.der
-                is_its = watch.der == device.der_id or party in serving.standing.parties(watch.der)
+                is_its = watch.der == device.der_id or party in serving.standing.shown_to(watch.der)
                 return is_there and is_its
             case Watched.PROGRAMS | Watched.TARIFFS if watch.der != device.der_id:
                 return party is not None and party in serving.standing.shown_to(watch.der)

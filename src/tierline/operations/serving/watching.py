@@ -342,6 +342,8 @@ class Watching:
         yield from self._assigned(der, shown_to, kinds)
         if record.membership.valid_to is not None:
             yield from self._of_programs(group, self._losing(der, shown_to, group, leavers))
+            if point is not None:
+                yield from self._of_series(der, {point})
 
     def _losing(self, der: DerId, parties: Iterable[PartyId], group: GroupId, leavers: _Leavers) -> set[DerId]:
         """Give who does not see the programs of a group any more when one of its members goes."""

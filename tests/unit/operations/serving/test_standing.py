@@ -160,7 +160,7 @@ async def test_a_switching_operation_moves_who_is_shown_assignments_and_touches_
     assert pointed.standing.shown_to(der) == {WEST}
     assert pointed.standing.parties(der) == {WEST, EAST}
     changed = {name for name in pointed.versions if pointed.versions[name] != before[name]}
-    assert changed == {f"assigned:{der}", f"device:{der}"}
+    assert changed == {f"assigned:{der}", f"device:{der}", f"heard:{WEST}", f"heard:{EAST}"}
     assert reckoned == {der}
 
 

@@ -17,7 +17,7 @@ from tierline.model.records import (
     ReadingRecord,
 )
 from tierline.model.telemetry import Reading
-from tierline.operations.serving import dispatch, programs, registry, topology
+from tierline.operations.serving import dispatch, programs, registry, telemetry, topology
 from tierline.operations.serving.enrolment import remove
 from tierline.operations.serving.state import Serving
 
@@ -305,6 +305,36 @@ async def test_another_control_point_is_not_told_of_assignments_that_it_is_not_s
     assert await everything.after(served.commit([new])) == {"west assignments", "west programs"}
     touched = await everything.after(topology.confirm_switching(operator, served, {1: False}))
     assert touched == {"west assignments", "west programs", "west end_device"}
+
+
+async def test_a_control_point_is_told_of_readings_until_the_der_leaves_it(
+    clock, operator, subscribing, serving, restarted
+):
+    again = restarted()
+    served = Serving(
+        party=again.party, store=serving.store, clock=clock, random=again.random, pen=again.pen, grid=again.grid,
+        control_points={"feeder-1": PartyId("west"), "feeder-2": PartyId("east")},
+    )  # fmt: skip
+    served.load()
+    subscribing.restart(served)
+    everything = Everything(subscribing)
+    der = registry.find_device(served, "pv-4").der_id
+    west, east = [await subscribing.aggregator(*party) for party in (("west", "BA"), ("east", "BB"))]
+    principal, series = subscribing.principal(east), Mrid("C" * 32)
+    mirror, _ = await telemetry.put_mirror(principal, served, der, Mrid("A" * 32), series.encode())
+    watch = f"{der}/{mirror.mup_id}/{series}"
+    await everything.subscribe("east", east, ("readings", f"readings/{watch}"), ("reading", f"reading/{watch}"))
+    with pytest.raises(PeerError, match="cannot be subscribed to"):
+        await subscribing.subscribe(west, f"reading/{watch}")
+    assert await everything.after(topology.confirm_switching(operator, served, {1: False})) == set(), "of others"
+    gone = await everything.after(topology.confirm_switching(operator, served, {1: True, 2: False, 3: True}))
+    assert gone == {"east readings", "east reading"}
+    with pytest.raises(PeerError, match="cannot be subscribed to"):
+        await subscribing.subscribe(east, f"readings/{watch}")
+    await everything.subscribe("west", west, ("reading", f"reading/{watch}"))
+    reading = Reading(der_id=der, point="w", value=1, power_of_ten=0, time=clock.now())
+    told = everything.after(telemetry.record_readings(principal, served, der, [(series, reading)]))
+    assert "west reading" in await told
 
 
 async def test_what_nobody_can_subscribe_to_touches_nothing(everything, serving, der, clock):

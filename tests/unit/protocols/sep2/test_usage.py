@@ -1,10 +1,13 @@
 """Usage points, their series and their readings, as those read them who may."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
-from tierline.model.identity import der_id
+from tierline.model.identity import PartyId, der_id
+from tierline.operations.serving import topology
+from tierline.operations.serving.state import Serving
 from tierline.operations.serving.tails import KEPT
 from tierline.protocols.sep2.codec import parse, render
 from tierline.protocols.sep2.hrefs import Place, parse_path
@@ -21,7 +24,10 @@ from tierline.protocols.sep2.resources import (
     ReadingType,
     UsagePointList,
 )
-from tierline.protocols.sep2.views import short
+from tierline.protocols.sep2.resources.der import DERStatus
+from tierline.protocols.sep2.resources.exchange import DERControlResponse
+from tierline.protocols.sep2.server import Sep2Server
+from tierline.protocols.sep2.views import Rates, Views, short
 
 POWER, VOLTAGE = "B" * 32, "C" * 32
 WORDS = "Roof of Ada, 12 Mill Lane"
@@ -207,6 +213,59 @@ async def test_who_stands_for_a_der_sees_its_readings_and_no_others(bench, pool,
     assert other.get("/upt").all == 0
     for path in (point, f"{point}/mr", f"{series_at(point)}/r", f"{series_at(point)}/rs/l/r"):
         assert other.status(path) == bench.status(path, "pv-1") == 404
+
+
+WEST, EAST = "west", "east"
+
+
+@pytest.fixture
+async def points(bench, make_pool):
+    """The utility where feeder-1 is served by west and feeder-2 by east; gives both. A switching operation moves pv-2 to east."""
+    bench.state = Serving(
+        party=bench.state.party, store=bench.store, clock=bench.clock, random=bench.state.random, pen=bench.PEN,
+        grid=bench.state.grid, control_points={"feeder-1": PartyId(WEST), "feeder-2": PartyId(EAST)},
+    )  # fmt: skip
+    bench.state.load()
+    bench.views = Views(bench.state, Rates(poll_s=60, post_s=300))
+    bench.server = Sep2Server(bench.state, bench.views)
+    return [await make_pool(bench, party, lfdi * 20) for party, lfdi in ((WEST, "CC"), (EAST, "DD"))]
+
+
+def heard(peer, point, response, der):
+    """Tell what a peer may read of a DER: all of what it measured, answered and said, or nothing."""
+    at = series_at(point)
+    paths = [point, f"{point}/mr", at, f"{at}/rt", f"{at}/r", f"{at}/rs", f"{at}/rs/l", f"{at}/rs/l/r"]
+    paths += [response, f"/edev/{der}/der/1/ders", f"/edev/{der}/upt"]
+    statuses = {peer.status(path) for path in paths}
+    assert len(statuses) == 1, {path: peer.status(path) for path in paths}
+    is_heard = statuses == {200}
+    assert peer.get("/upt").all == peer.get("/dcap").usage_point_list_link.all == is_heard
+    assert peer.get("/rsps/r/rsp").all == is_heard
+    assert peer.get("/mup").all == peer.get("/dcap").mirror_usage_point_list_link.all == 1, "where readings go"
+    return is_heard
+
+
+async def test_a_control_point_hears_of_a_der_while_it_feeds_it_and_what_it_holds_is_taken_afterwards(bench, points):
+    west, east = points
+    der, lfdi = bench.der("pv-2"), bench.LFDIS["pv-2"]
+    control = await bench.control()
+    made = await west.ask("POST", "/mup", render(mirror(lfdi, meter(5, 6))))
+    point = made.location.replace("mup", "upt")
+    said = DERControlResponse(created_date_time=1, end_device_lfdi=lfdi, status=1, subject=control.mrid)
+    answered = (await west.ask("POST", "/rsps/r/rsp", render(said))).location
+    await west.ask("PUT", f"/edev/{der}/der/1/ders", render(DERStatus(reading_time=1)))
+    seen = partial(heard, point=point, response=answered, der=der)
+    assert (seen(west), seen(east)) == (True, False)
+    await bench.move_pv_2()
+    assert (seen(west), seen(east)) == (False, True)
+    assert (await west.ask("POST", made.location, render(meter(7, start=120)))).status == 204
+    again = await west.ask("POST", "/mup", render(mirror(lfdi, meter(8, start=180))))
+    assert (again.status, west.get(again.location).device_lfdi) == (204, lfdi), "it finds where they go"
+    assert (seen(west), seen(east)) == (False, True)
+    assert [one.value for one in east.get(f"{series_at(point)}/rs/l/r?l=255").items] == [5, 6, 7, 8]
+    assert bench.get(f"{series_at(point)}/r", "pv-2").value == 8, "its own it always reads"
+    await topology.confirm_switching(bench.OPERATOR, bench.state, {3: True, 2: False})
+    assert (seen(west), seen(east)) == (True, False)
 
 
 async def test_the_assignments_of_a_der_name_its_own_usage_points(bench, pool):

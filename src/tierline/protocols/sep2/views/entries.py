@@ -114,6 +114,8 @@ class EntryViews:
         href = asked.href
         if href.number is not None and (href.number != 1 or asked.subject.aggregates is not None):
             return None
+        if not self._sight.hears(asked.peer, asked.subject.der_id):
+            return None
         kind = INFO_PLACES[href.place]
         record = self._serving.infos.get((asked.subject.der_id, kind))
         return None if record is None else render(parse(record.document, INFO_TYPES[kind]), href=str(href))

@@ -138,7 +138,7 @@ class Views:
         peer = asked.peer
 
         def make() -> bytes:
-            mirrors = len(self._reports.mirrors(asked))
+            points, mirrors = len(self._reports.usage_points(asked)), len(self._reports.mirrors(asked))
             return render(
                 devices.DeviceCapability(
                     href=str(Href(place=Place.DEVICE_CAPABILITY)),
@@ -146,7 +146,7 @@ class Views:
                     response_set_list_link=ListLink(href=str(Href(place=Place.RESPONSE_SET_LIST)), all=1),
                     tariff_profile_list_link=self._pricing.link(),
                     time_link=Link(href=str(Href(place=Place.TIME))),
-                    usage_point_list_link=ListLink(href=str(Href(place=Place.USAGE_POINT_LIST)), all=mirrors),
+                    usage_point_list_link=ListLink(href=str(Href(place=Place.USAGE_POINT_LIST)), all=points),
                     end_device_list_link=ListLink(
                         href=str(Href(place=Place.END_DEVICE_LIST)), all=len(self._sight.ordered(peer))
                     ),
@@ -159,7 +159,7 @@ class Views:
         versions = self._serving.versions
         version: object = versions[f"device:{peer.der_id}"], versions["tariffs"]
         if peer.aggregates is not None:
-            version = (version, self._sight.version(peer, peer.aggregates), versions["mirrors"])
+            version = (version, self._sight.heard_version(peer, peer.aggregates), versions["mirrors"])
         return self._keeping.keep(("dcap", peer.der_id), version, make, asked.now)
 
     def _time(self, asked: Asked) -> bytes:

@@ -1,4 +1,7 @@
-"""What peers sent up, as they may read it again: usage points and Responses of themselves and of those they stand for."""
+"""What peers sent up, as they may read it again: mirrors of all they stand for, Responses of those they are shown the assignments of.
+
+A control point that still holds readings of a DER that has left it finds the mirror to post them to; reads them it does not.
+"""
 
 from __future__ import annotations
 
@@ -71,6 +74,18 @@ class ReportViews:
         version = (self._sight.version(peer, peer.aggregates), self._serving.versions["mirrors"])
         return self._keeping.keep(("mups", peer.der_id), version, make, asked.now)
 
+    def usage_points(self, asked: Asked) -> Sequence[MirrorUsagePointRecord]:
+        """Give those of them whose readings a peer may read."""
+        peer = asked.peer
+
+        def make() -> list[MirrorUsagePointRecord]:
+            return [mirror for mirror in self.mirrors(asked) if self._sight.hears(peer, mirror.der_id)]
+
+        if peer.aggregates is None:
+            return make()
+        version = (self._sight.heard_version(peer, peer.aggregates), self._serving.versions["mirrors"])
+        return self._keeping.keep(("upts", peer.der_id), version, make, asked.now)
+
     def response_set_list(self, asked: Asked) -> bytes:
         """Render the list of response sets."""
         fragment = render_fragment(self._response_set())
@@ -93,7 +108,7 @@ class ReportViews:
             return None
         event, der, code = read_response_id(asked.href.response)
         mrid = self._controls.find(event)
-        if mrid is None or code not in _STATUSES or not self._sight.speaks_for(asked.peer, der):
+        if mrid is None or code not in _STATUSES or not self._sight.hears(asked.peer, der):
             return None
         record = self._serving.responses_of.get(der, {}).get((mrid, ResponseStatus(code)))
         return None if record is None else render(_response(record))
@@ -116,12 +131,12 @@ class ReportViews:
         peer: EndDeviceRecord = asked.peer
 
         def make() -> list[ResponseRecord]:
-            found = [record for der in self._sight.all(peer) for record in of.get(der, {}).values()]
+            found = [record for der in self._sight.heard(peer) for record in of.get(der, {}).values()]
             return sorted(found, key=_order)
 
         if peer.aggregates is None:
             return make()
-        version = (self._sight.version(peer, peer.aggregates), self._serving.versions["responses"])
+        version = (self._sight.heard_version(peer, peer.aggregates), self._serving.versions["responses"])
         return self._keeping.keep(("responses", peer.der_id), version, make, asked.now)
 
 

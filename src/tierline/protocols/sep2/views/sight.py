@@ -1,6 +1,7 @@
 """What a peer may see: itself, those its party stands for, and the programs that any of them is assigned to now.
 
-Of one that its element could feed but does not, a control point sees neither assignments nor programs.
+Of one that its element could feed but does not, a control point sees neither assignments nor programs, and nothing that it
+measured, answered or said of itself.
 """
 
 from __future__ import annotations
@@ -75,6 +76,18 @@ class Sight:
         if der == peer.der_id:
             return True
         return peer.aggregates is not None and peer.aggregates in self._serving.standing.parties(der)
+
+    def hears(self, peer: EndDeviceRecord, der: DerId) -> bool:
+        """Tell whether a peer may read what an EndDevice measured, answered and said: its own, or one whose assignments it is shown."""
+        return der == peer.der_id or self.sees_assignments(peer, der)
+
+    def heard(self, peer: EndDeviceRecord) -> Iterable[DerId]:
+        """Give the EndDevices of which a peer may read that, in no order."""
+        return (der for der in self.all(peer) if self.hears(peer, der))
+
+    def heard_version(self, peer: EndDeviceRecord, party: PartyId) -> object:
+        """Give what changes when those do that a peer sees, or may read that of."""
+        return self.version(peer, party), self._serving.versions[f"heard:{party}"]
 
     def _key(self, der: DerId) -> tuple[int | str, ...]:
         return end_device_key(sfdi=_sfdi(self._serving.lfdi_of[der]), href=der)

@@ -1,6 +1,7 @@
 """What is measured, to be read: usage points, their series, and the last readings of each.
 
-A usage point is the mirror that a peer made, read back; whoever speaks for its EndDevice sees it, nobody else. Words that a peer
+A usage point is the mirror that a peer made, read back; its EndDevice sees it and who is shown the assignments of that, nobody
+else: not a control point that could feed it, though it may still post what it holds (docs/rules.md R9). Words that a peer
 wrote into it are not shown: they may name a place or a person. Of each series there is the latest reading, and one set of
 those that are in memory, which goes on with time and keeps its path; in it they are numbered anew, oldest first.
 """
@@ -74,11 +75,13 @@ class UsageViews:
         self._reports = reports
 
     def points(self, asked: Asked) -> bytes:
-        """Render the list of all usage points a peer speaks for."""
-        return self._point_list(asked, self._reports.mirrors(asked))
+        """Render the list of all usage points a peer may read."""
+        return self._point_list(asked, self._reports.usage_points(asked))
 
-    def points_of_one(self, asked: Asked) -> bytes:
+    def points_of_one(self, asked: Asked) -> bytes | None:
         """Render the list of the usage points of one EndDevice."""
+        if not self._sight.hears(asked.peer, asked.subject.der_id):
+            return None
         own = self._serving.mirrors_of.get(asked.subject.der_id, {}).values()
         return self._point_list(asked, sorted(own, key=lambda mirror: mrid_descending(mirror.mrid)))
 
@@ -154,7 +157,7 @@ class UsageViews:
 
     def _mirror(self, asked: Asked) -> MirrorUsagePointRecord | None:
         found = self._serving.mirrors.get(asked.href.mup or "")
-        if found is None or not self._sight.speaks_for(asked.peer, found.der_id):
+        if found is None or not self._sight.hears(asked.peer, found.der_id):
             return None
         return found
 
