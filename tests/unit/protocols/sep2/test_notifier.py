@@ -1,9 +1,11 @@
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
 from tierline.model.identity import PartyId
 from tierline.model.records import NoticeRecord, NoticeStatus, SubscriptionRecord
+from tierline.operations.serving import prices
 from tierline.operations.serving.watching import Watch, Watched
 from tierline.protocols.sep2.codec import parse, render
 from tierline.protocols.sep2.hrefs import Place
@@ -224,3 +226,25 @@ async def test_a_new_program_is_found(bench):
     served = bench.state.programs[bench.state.programs_of[bench.feeder()][0]]
     bench.clock.move(seconds=timedelta(1).total_seconds())
     assert locate(bench.program()).program == served.record.mrid
+
+
+async def test_tariffs_and_their_prices_can_be_subscribed_to_and_what_hangs_on_them_cannot(bench, tell):
+    new = prices.NewTariff(description="day ahead", currency=978)
+    tariff = await prices.create_tariff(bench.OPERATOR, bench.state, new)
+    price = prices.NewPrice(start=bench.NOON, duration_s=3600, price=Decimal("0.1"))
+    await prices.set_prices(bench.OPERATOR, bench.state, tariff.mrid, [price])
+    locate, at = Locator(bench.state), f"/tp/{short(tariff.mrid)}"
+    assert locate("/tp") == Watch(Watched.TARIFFS)
+    assert locate(bench.own("/fsa/t/tp")) == Watch(Watched.TARIFFS, bench.der())
+    assert locate(f"{at}/rc/1/tti") == Watch(Watched.PRICES, tariff.mrid)
+    assert locate(f"{at}/rc/1/actti") == Watch(Watched.ACTIVE_PRICES, tariff.mrid)
+    for path in (at, f"{at}/rc", f"{at}/rc/1", f"{at}/rc/1/rt", "/tp/aaaaaaaaaaaaa/rc/1/tti"):
+        assert locate(path) is None
+    for path in ("/tp", bench.own("/fsa/t/tp"), f"{at}/rc/1/tti", f"{at}/rc/1/actti"):
+        notice, told = tell(path)
+        assert (notice.resource, told.is_last) == (bench.get(f"{path}?l=255"), False)
+        assert (notice.resource.subscribable, notice.resource.all) == (1, 1)
+    await prices.withdraw_prices(bench.OPERATOR, bench.state, tariff.mrid, [bench.NOON])
+    await prices.remove_tariff(bench.OPERATOR, bench.state, tariff.mrid)
+    notice, told = tell(f"{at}/rc/1/tti")
+    assert (notice.status, told.is_last) == (4, True)
