@@ -11,7 +11,9 @@ from tierline.cli.control import InOption, clock_span
 from tierline.cli.gateways import Found, ask, ask_each, tell_faults, the_gateway, the_gateways
 
 app = typer.Typer(
-    name="owner", help="At a gateway: who binds the device, refusing it, and limits of one's own.", no_args_is_help=True
+    name="owner",
+    help="At a gateway: who binds the device, refusing it, limits of one's own, and prices.",
+    no_args_is_help=True,
 )
 
 StateOption = Annotated[Path, typer.Option("--state", help="State folder of the gateway.")]
@@ -117,6 +119,34 @@ def list_limits(output: Output, gateways: GatewaysArgument = None, *, state: Sta
         ]
         columns = ("gateway", "mRID", "state", "sets", "start", "end", "answers")
         wording.table(columns, rows, none="there are no limits of the owner")
+
+    output.show({"gateways": found}, words)
+    tell_faults(found)
+
+
+@local_command(app, "prices")
+def list_prices(output: Output, gateways: GatewaysArgument = None, *, state: StateOption = _STATE) -> None:
+    """List the prices that the gateway follows, those that hold now and later; nothing is controlled by them."""
+    found = ask_each(the_gateways(state, gateways or []), {"do": "prices"})
+
+    def words() -> None:
+        rows = [
+            (
+                one["gateway"],
+                price["mrid"],
+                tariff["description"],
+                tariff["followed_from"],
+                wording.time(price["start"]),
+                wording.duration(price["duration_s"]),
+                price["price"],
+                tariff["currency"],
+            )
+            for one in found
+            for tariff in one.get("tariffs", ())
+            for price in tariff["prices"]
+        ]
+        columns = ("gateway", "mRID", "tariff", "of", "from", "for", "per kWh #", "currency #")
+        wording.table(columns, rows, none="no price is known")
 
     output.show({"gateways": found}, words)
     tell_faults(found)

@@ -23,10 +23,12 @@ from tierline.node.fleet_device import fleet_of
 from tierline.node.follower import Follower, Self
 from tierline.node.listening import Listening, listening_of
 from tierline.node.notifying import Telling, telling_of
+from tierline.node.pricing import PriceChannel, Pricing, price_phase_s
 from tierline.node.relay_links import relaying_of
 from tierline.node.shared_channel import SharedChannel
 from tierline.node.uplink import uplink
 from tierline.operations.following.autonomous import Autonomous
+from tierline.operations.following.prices import FollowedPrices
 from tierline.operations.serving import handed_over
 from tierline.operations.serving.groups import joining
 from tierline.operations.serving.limits import recall
@@ -150,6 +152,7 @@ class Node:
     random: Random
     store: Store
     files: RealFiles
+    pricing: Pricing
     listening: Listening | None = None
     serving: ServingHalf | None = None
     relaying: Relaying | None = None
@@ -169,7 +172,9 @@ def compose(config: NodeConfig, databases: Databases) -> Node:
     clock = clock_of(config)
     store = databases.store(config.database, config.node.name)
     random = random_of(config, len(store.load(AuditRecord)))
-    node = Node(config=config, clock=clock, random=random, store=store, files=RealFiles())
+    followed = FollowedPrices(store, PartyId(config.node.party), clock) if config.serve is None else None
+    pricing = Pricing(clock=clock, random=random, followed=followed)
+    node = Node(config=config, clock=clock, random=random, store=store, files=RealFiles(), pricing=pricing)
     identity = None if config.tls is None else identity_of(config, config.tls)
     if identity is not None and config.capture is not None:
         identity.capture = Capture(node.files, str(config.state / config.capture.path), clock)
@@ -177,6 +182,7 @@ def compose(config: NodeConfig, databases: Databases) -> Node:
         node.listening = listening_of(config, config.listener, identity, clock, store)
     if config.serve is not None and identity is not None:
         node.serving = _serving(config, identity, node)
+        node.pricing.serving = node.serving.state
         node.relaying = relaying_of(config, identity, node, node.serving.state)
     if config.south or config.fleet is not None:
         node.follower = _follower(config, identity, node)
@@ -421,9 +427,22 @@ def _server(
             tells_serial=north.tells_serial,
         )
         paces[entry.server] = Pace(link=link, poll_override_s=north.poll_s, measure_s=measure_s)
+    channel = ChannelId(norths[0].channel)
+    followed = [pace.link.tariffs for pace, north in zip(paces.values(), norths, strict=True) if north.prices]
+    if followed:
+        above = Principal(party=PartyId(norths[0].party), role=Role.UPSTREAM, name=channel)
+        fleet = None if config.fleet is None else config.fleet.group
+        node.pricing.add(
+            PriceChannel(
+                channel=channel,
+                sources=followed,
+                keeper=node.pricing.keeper(above, channel, fleet=fleet),
+                poll_override_s=norths[0].poll_s,
+                phase_s=price_phase_s(identity.lfdi),
+            )
+        )
     if len(paces) == 1:
         return next(iter(paces.values()))
-    channel = ChannelId(norths[0].channel)
     known = (record for record in node.store.load(FollowedProgramsRecord) if record.channel == channel)
     return SharedChannel(channel, paces, next(known, None))
 

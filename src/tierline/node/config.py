@@ -212,6 +212,9 @@ class NorthPart(_Part):
     """For a relay: whether what those below measure is handed on."""
     subscribe: bool = True
     """For a relay: whether it asks to be told of changes, where [listener] says where; it polls as well."""
+    prices: bool = True
+    """Whether the tariffs that the server offers are followed: kept, shown, and served to those below whom they concern. They are
+    information; nothing is controlled by them."""
 
 
 class ListenerPart(_Part):

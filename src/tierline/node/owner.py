@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, is_dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -52,7 +52,7 @@ async def serve_owner(node: Node, follower: Follower) -> None:
     path = socket_of(node.config)
     # A node of a seeded run draws the same again after a restart, and a limit must never get the name of another.
     pen = 0 if node.config.identity is None else node.config.identity.pen
-    desk = Desk(follower, node.store, node.clock, SystemRandom(), pen)
+    desk = Desk(follower, node.store, node.clock, SystemRandom(), pen, node.pricing)
 
     async def listen() -> None:
         try:
@@ -64,10 +64,21 @@ async def serve_owner(node: Node, follower: Follower) -> None:
     await supervise("owner", listen, node.clock, node.random, node=node.name)
 
 
+class Priced(Protocol):
+    """What knows the prices that are followed here: `pricing.Pricing`."""
+
+    def told(self) -> list[dict[str, object]]:
+        """Give the tariffs with their prices."""
+        ...
+
+
 class Desk:
     """Answers the owner."""
 
-    def __init__(self, follower: Follower, store: Store, clock: Clock, names: Random, pen: int) -> None:
+    def __init__(
+        self, follower: Follower, store: Store, clock: Clock, names: Random, pen: int, pricing: Priced
+    ) -> None:
+        self._pricing = pricing
         self._follower = follower
         self._store = store
         self._clock = clock
@@ -83,6 +94,8 @@ class Desk:
         return json.dumps(found, default=_plain, ensure_ascii=False).encode()
 
     async def _carry_out(self, question: dict[str, object]) -> dict[str, object]:
+        if question == {"do": "prices"}:
+            return {"tariffs": self._pricing.told()}
         obey = self._follower.obey
         if obey is None:
             raise LinkError("the device was not found yet, so nothing is obeyed; is it switched on and connected?")
@@ -101,7 +114,7 @@ class Desk:
                 known = sorted(obey.events()[OWNER], key=lambda event: (event.starts_at, event.mrid))
                 return {"limits": [limit_told(event) for event in known]}
         raise PeerError(
-            f"{question} is no question; ask to explain, to opt_out of an mrid, for a limit, to cancel an mrid, or for the limits"
+            f"{question} is no question; ask to explain, to opt_out of an mrid, for a limit, to cancel an mrid, for the limits, or for the prices"
         )
 
     async def _limit(self, order: LimitOrder) -> dict[str, object]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tierline.model.errors import ConfigError
 from tierline.model.identity import PartyId
 from tierline.model.parties import Principal, Role
+from tierline.node.pricing import PriceChannel, price_phase_s
 from tierline.node.relaying import RelayChannel, Relaying
 from tierline.node.uplink import uplink
 from tierline.operations.relay.relayed import Relayed
@@ -99,8 +100,21 @@ def _channel(config: NodeConfig, north: NorthPart, identity: Identity, node: Nod
         notification_uri=uri,
     )
     heard.append(link)
+    principal = Principal(party=PartyId(north.party), role=Role.UPSTREAM, name=north.channel, lfdi=entry.server_lfdi)
+    relayed = Relayed.load(node.store, entry.channel, north.enrol, readings=north.readings)
+    if north.prices:
+        node.pricing.add(
+            PriceChannel(
+                channel=entry.channel,
+                sources=[link.tariffs],
+                keeper=node.pricing.keeper(principal, entry.channel, relayed=relayed),
+                trusted=link.trusted,
+                poll_override_s=north.poll_s,
+                phase_s=price_phase_s(entry.lfdi),
+            )
+        )
     return RelayChannel(
-        principal=Principal(party=PartyId(north.party), role=Role.UPSTREAM, name=north.channel, lfdi=entry.server_lfdi),
-        relayed=Relayed.load(node.store, entry.channel, north.enrol, readings=north.readings),
+        principal=principal,
+        relayed=relayed,
         server=FleetLink(link=link, poll_override_s=north.poll_s, woken=woken),
     )

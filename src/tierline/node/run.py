@@ -89,6 +89,7 @@ async def _work(nodes: Sequence[Node], fields: Sequence[Field], console: Console
         tasks += [group.create_task(node.follower.run()) for node in nodes if node.follower is not None]
         tasks += [group.create_task(serve_owner(node, node.follower)) for node in nodes if node.follower is not None]
         tasks += [group.create_task(node.relaying.run()) for node in nodes if node.relaying is not None]
+        tasks += [group.create_task(node.pricing.run(self_principal(node.config))) for node in nodes]
         tasks += [group.create_task(_telling(node, node.serving.telling)) for node in nodes if node.serving is not None]
         tasks += [group.create_task(_tidying(node)) for node in nodes]
         if console is not None:
@@ -120,6 +121,8 @@ async def _tidying(node: Node) -> None:
     async def tidy() -> None:
         if node.serving is not None:
             await forget_old(self_principal(node.config), node.serving.state, retention)
+        if node.pricing.followed is not None:
+            await node.pricing.followed.forget(node.clock.now() - retention.controls)
         if node.follower is not None or node.relaying is not None:
             await forget_posted(node.store, node.clock.now() - retention.controls)
         await node.clock.sleep(_DAY_S)

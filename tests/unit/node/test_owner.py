@@ -92,10 +92,15 @@ def follower():
     return Follower()
 
 
+class Prices:
+    def told(self):
+        return [{"mrid": "AB", "prices": [{"price": Decimal("0.10"), "start": START}]}]
+
+
 @pytest.fixture
 def ask(follower):
     loop = VirtualLoop()
-    desk = Desk(follower, follower.store, VirtualClock(loop), SeededRandom(1), 9)
+    desk = Desk(follower, follower.store, VirtualClock(loop), SeededRandom(1), 9, Prices())
 
     def ask(question):
         line = question if isinstance(question, bytes) else json.dumps(question).encode()
@@ -103,6 +108,11 @@ def ask(follower):
 
     yield ask
     loop.close()
+
+
+def test_the_owner_sees_the_prices_that_are_followed_whether_the_device_was_found_or_not(ask):
+    price = {"price": "0.10", "start": str(START)}
+    assert ask({"do": "prices"}) == {"tariffs": [{"mrid": "AB", "prices": [price]}]}
 
 
 def test_the_owner_sees_who_binds_and_what_he_may_refuse(follower, ask):
@@ -244,7 +254,7 @@ class Node:
     def __init__(self, folder, loop):
         text = '[node]\nname = "gw"\nlevel = 2\nparty = "p"\n[[south]]\nprotocol = "sunspec"\naddress = "127.0.0.1:1"\n'
         self.config = parse_config(text, folder / "gw.toml")
-        self.name, self.store = "gw", MemoryStore()
+        self.name, self.store, self.pricing = "gw", MemoryStore(), Prices()
         self.clock, self.random = loop, type("R", (), {"fraction": lambda _: 0.5})()
         self.files = type("F", (), {"make_folder": lambda _, path: folder.joinpath(path).mkdir(exist_ok=True)})()
 

@@ -16,7 +16,7 @@ import msgspec
 from tierline.model.errors import Forbidden, LinkError, PeerError
 from tierline.protocols.sep2.client import FLEET_LONGEST, Listed, get, read_list, same_origin
 from tierline.protocols.sep2.follow.programs import ProgramRead, read_program
-from tierline.protocols.sep2.follow.walk import check_pin, clock_offset, own_device, provenance_of
+from tierline.protocols.sep2.follow.walk import check_pin, clock_offset, own_device, provenance_of, tariffs_at
 from tierline.protocols.sep2.resources import der, devices, objects
 
 if TYPE_CHECKING:
@@ -162,8 +162,7 @@ def read_member(entry: Entry, device: devices.EndDevice, shared: Shared) -> Step
     for assignment in assignments.items:
         if not isinstance(assignment, devices.FunctionSetAssignments):
             continue
-        if assignment.tariff_profile_list_link is not None:
-            tariffs.append(assignment.tariff_profile_list_link.href)
+        tariffs += tariffs_at(assignment)
         if assignment.der_program_list_link is None:
             continue
         href = assignment.der_program_list_link.href

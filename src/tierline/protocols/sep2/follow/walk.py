@@ -88,8 +88,7 @@ def walk(entry: Entry) -> Steps[Tree]:
     for assignment in assignments.items:
         if not isinstance(assignment, devices.FunctionSetAssignments):
             continue
-        if assignment.tariff_profile_list_link is not None:
-            tariffs.append(assignment.tariff_profile_list_link.href)
+        tariffs += tariffs_at(assignment)
         programs = yield from read_list(assignment.der_program_list_link, der.DERProgramList)
         polls.append(programs.poll_s)
         for program in programs.items:
@@ -115,9 +114,15 @@ def walk(entry: Entry) -> Steps[Tree]:
         mirror_list=dcap.mirror_usage_point_list_link,
         device_information=own.device_information_link,
         log_events=own.log_event_list_link,
-        tariff_list=None if dcap.tariff_profile_list_link is None else dcap.tariff_profile_list_link.href,
+        tariff_list=next(iter(tariffs_at(dcap)), None),
         tariffs_assigned=tuple(tariffs),
     )
+
+
+def tariffs_at(offered: devices.FunctionSetAssignmentsBase) -> list[str]:
+    """Give where tariffs are listed, where there are any: what counts none is read when it counts some."""
+    link = offered.tariff_profile_list_link
+    return [] if link is None or link.all == 0 else [link.href]
 
 
 def provenance_of(entry: Entry) -> Provenance:
