@@ -1,12 +1,14 @@
-"""`Obey` on several channels against the oracle, an independent second reading of docs/rules.md, sections 1 to 3 and 5."""
+"""`Obey` on several channels, the owner's among them, against the oracle, a second reading of docs/rules.md, sections 1 to 3 and 5."""
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from tierline.engine.following.obey import (
+    OWNER,
     Apply,
     Obey,
     ObeyRules,
@@ -18,6 +20,7 @@ from tierline.engine.following.obey import (
     Seen,
     Tick,
     WriteDone,
+    owner_channel,
 )
 from tierline.model.control import Control, EventStatus, Interval, PowerFactor, ResponseRequired, Setpoints
 from tierline.model.functions import FUNCTIONS, Merge, Unit, quantity_at
@@ -249,10 +252,62 @@ def some_walks(luck, channel, moments):
     return tuple(walks)
 
 
+OWNER_NUMBER = 9
+"""What the mRIDs of the owner's events end with."""
+OWNER_PROGRAM = mrid(0xF000_0000 + OWNER_NUMBER)
+
+
+def some_limit(luck, number, at, others):
+    """Make a limit that the owner says at a moment: anew, over another, after another, or what is no limit."""
+    start = at + luck.choice((0, 0, 0, 5, 10, 25, -3))
+    modes = some_functions(luck, LIMITS, 2)
+    if others and luck.random() < 0.6:
+        other = luck.choice(others)
+        start = luck.choice((other["start"], other["start"] + other["duration"], start))
+        modes = luck.choice(({name: OF_EVENTS[name](luck) for name in other["modes"]}, modes))
+    if luck.random() < 0.05:
+        modes |= some_functions(luck, SETPOINTS, 1)
+    return {
+        "mrid": mrid(1000 * number + OWNER_NUMBER),
+        "creation_time": at,
+        "start": start,
+        "duration": luck.choice((1, 5, 10, 20, 30, 50)),
+        "modes": modes,
+        "randomize_start": luck.choice((0, 0, 0, 0, 0, 0, 5, -5)),
+        "randomize_duration": luck.choice((0, 0, 0, 0, 0, 0, 5, -5)),
+        "status": 0,
+        "response_required": luck.choice((3, 3, 3, 2)),
+    }
+
+
+def some_owner(luck, lively, taken):
+    """Make what the node shows each time its owner has said or cancelled a limit, also when something begins or ends (A10)."""
+    moments = set(luck.sample(range(-15, 80), luck.choice((1, 2, 4))))
+    moments |= {one for one in luck.choices(lively, k=luck.choice((0, 2, 4))) if -15 <= one < 100}
+    moments -= set(taken)  # as for the walks of all channels (E22)
+    numbers = luck.sample(range(1, 100), len(moments))
+    rows, walks = [], []
+    for moment, number in zip(sorted(moments), numbers, strict=True):
+        rows = [row for row in rows if latest_end(row) + luck.choice((0, 10, 10, 10)) > moment]
+        known = [row for row in rows if row["status"] == 0 and latest_end(row) > moment]
+        if known and luck.random() < 0.35:
+            luck.choice(known)["status"] = luck.choice((2, 2, 2, 3))
+        else:
+            rows.append(some_limit(luck, number, moment, rows))
+        events = tuple(OracleEvent(**row) for row in rows)
+        program = OracleProgram(mrid=OWNER_PROGRAM, primacy=0, events=events)
+        walks.append(Walk(at=float(moment), programs=(program,)))
+    return tuple(walks)
+
+
+def latest_end(row):
+    return row["start"] + max(0, row["randomize_start"]) + row["duration"] + max(0, row["randomize_duration"])
+
+
 def some_history(luck):
     """Make what one DER sees, but for the offsets it draws."""
     count = luck.choice((2, 2, 3))
-    # Walks of different channels never come at one moment: the machine is told of one after the other.
+    # Walks of different channels never come at one moment (E22): the machine is told of one after the other.
     early = luck.sample(range(-8, 10), count)
     moments = early + luck.sample(range(10, 80), count * luck.randrange(4))
     ranks = luck.sample(range(1, 9), count)
@@ -273,10 +328,14 @@ def some_history(luck):
         for program in walk.programs
         for event in program.events
     }
-    known = sorted(events)
     # A8 is about what ends, begins and is brought at one moment, so that must happen.
     lively = [moment for event in events.values() for moment in (event.start, event.start + event.duration)] + moments
     is_dual = luck.random() < 0.7
+    owner_says = some_owner(luck, lively, moments) if luck.random() < 0.5 else ()
+    events |= {event.mrid: event for walk in owner_says for event in walk.programs[0].events}
+    if owner_says and luck.random() < 0.1:
+        channels = ()  # nobody is above
+    known = sorted(events)
     return ChannelsHistory(
         channels=channels,
         is_dual=is_dual,
@@ -293,8 +352,10 @@ def some_history(luck):
         ),
         record_changes=tuple(
             (float(moment), luck.choice(channels).name)
-            for moment in sorted(set(luck.choices(lively, k=0 if is_dual else luck.choice((0, 1, 1, 2)))))
+            for moment in sorted(set(luck.choices(lively, k=luck.choice((0, 1, 1, 2)))))
+            if channels and not is_dual
         ),
+        owner_says=owner_says,
     )
 
 
@@ -306,9 +367,12 @@ def rules_of(history):
         der_id="the-der",
         lfdi=None,
         party="the-party",
-        channels=tuple(
-            Channel(id=one.name, party=one.name, authority=Authority(one.authority), rank=one.rank)
-            for one in history.channels
+        channels=(
+            *(
+                Channel(id=one.name, party=one.name, authority=Authority(one.authority), rank=one.rank)
+                for one in history.channels
+            ),
+            owner_channel("the-party"),
         ),
         mode=ChannelMode.DUAL if history.is_dual else ChannelMode.SINGLE,
         supported=history.supported,
@@ -389,6 +453,7 @@ def play(history, luck, restarts=()):
     """Play a schedule to the machine; give what it decided second by second, and the player."""
     player = Player(rules_of(history), luck.randint)
     walks = {walk.at: (channel.name, walk) for channel in history.channels for walk in channel.walks}
+    walks |= {walk.at: (OWNER, walk) for walk in history.owner_says}
     found = {}
     for second in range(-20, 180):
         player.run(second - 1e-6)
@@ -446,9 +511,7 @@ def with_draws(history, draws):
         )
         for one in history.channels
     )
-    return ChannelsHistory(
-        **{name: getattr(history, name) for name in history.__slots__ if name != "channels"}, channels=channels
-    )
+    return replace(history, channels=channels, owner_draws=draws.get(OWNER, {}))
 
 
 def by_event(responses):

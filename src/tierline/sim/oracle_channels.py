@@ -3,6 +3,8 @@
 Each channel has a story of its own (`sim.oracle`); they go through all their instants together, and what they then command is merged.
 It knows of tierline only the table of functions: what each acts on and how it is merged.
 
+The owner's channel (A10) is one story more: of limits only, always heard beside the channel of record, of class 4 and the last rank.
+
 All clocks are taken to agree: times are seconds of one clock, that of every server and that of the node (A8 is in the node's own time).
 Where the rules leave something open:
 - the owner's standing limits hold in single mode too; among claims they rank as of class 4, after every channel (A3);
@@ -24,13 +26,16 @@ from tierline.model.functions import FUNCTIONS, Bound, Merge, Quantity, Unit, qu
 from tierline.sim.oracle import ABORTED_BY_SERVER, Draws, History, Walk, _Story
 
 OWNER = "owner"
-"""The channel named for the owner's standing limits."""
+"""The channel of what the owner says at the node (A10), and the one named for his standing limits."""
 
 _OWNER_CLASS, _DEFAULT_CLASS = 4, 5
 """Authority classes of docs/rules.md section 5."""
 
 _LAST_RANK = 1 << 30
-"""The owner's standing limits rank after every channel."""
+"""A10: the owner ranks after every channel; so do his standing limits."""
+
+_LIMITS = frozenset(name for name, row in FUNCTIONS.items() if row.merge is Merge.TIGHTEST)
+"""A10: all that the owner's channel carries."""
 
 _POWER_FACTORS = frozenset({"fixed_pf_inject_w", "fixed_pf_absorb_w"})
 """The halves of one function (IEEE 1547-2018 5.3.2)."""
@@ -73,6 +78,10 @@ class ChannelsHistory:
     """E18."""
     owner_limits: Mapping[str, Number] = field(default_factory=dict)
     """Function to value; always in force (A2)."""
+    owner_says: tuple[Walk, ...] = ()
+    """A10: what the node itself, as the server of the owner's channel, shows each time the owner has spoken; never when he never did."""
+    owner_draws: Draws = field(default_factory=dict)
+    """The offsets drawn for the owner's events."""
     opt_outs: tuple[tuple[str, float], ...] = ()
     """E23: which event the owner refused, and when; also such as may not be."""
     refusable: frozenset[int] = frozenset({3, 4})
@@ -189,19 +198,26 @@ class _Chorus:
     def __init__(self, history: ChannelsHistory) -> None:
         self.history = history
         self.now = float("-inf")
-        self.channels = {channel.name: channel for channel in history.channels}
-        self.stories = {channel.name: _Story(self.history_of(channel)) for channel in history.channels}
+        self.channels = {channel.name: channel for channel in (*history.channels, *self.of_owner())}
+        self.stories = {name: _Story(self.history_of(channel)) for name, channel in self.channels.items()}
         if not history.is_dual:
-            first = min(history.channels, key=lambda channel: channel.rank).name
+            first = min(history.channels, key=lambda channel: channel.rank, default=None)
             for name, story in self.stories.items():
-                story.is_of_record = name == first
+                story.is_of_record = name == OWNER or (first is not None and name == first.name)
+
+    def of_owner(self) -> Iterator[OracleChannel]:
+        """A10: the owner's channel, once he speaks."""
+        says, draws = self.history.owner_says, self.history.owner_draws
+        if says:
+            yield OracleChannel(name=OWNER, authority=_OWNER_CLASS, rank=_LAST_RANK, walks=says, draws=draws)
 
     def history_of(self, channel: OracleChannel) -> History:
-        """E23: the owner may refuse the events of some classes only."""
+        """E23: the owner may refuse the events of some classes only. A10: his channel carries limits only."""
+        supported = self.history.supported
         return History(
             walks=channel.walks,
             draws=channel.draws,
-            supported=self.history.supported,
+            supported=supported & _LIMITS if channel.name == OWNER else supported,
             supersede_code=self.history.supersede_code,
             opt_outs=self.history.opt_outs if channel.authority in self.history.refusable else (),
         )
@@ -241,11 +257,11 @@ class _Chorus:
             pass
 
     def change_record(self, name: str) -> None:
-        """A8."""
+        """A8; A10: the owner's channel stands beside whichever is of record."""
         for other, story in self.stories.items():
             if other == name:
                 story.is_of_record = True
-            else:
+            elif other != OWNER:
                 story.depose()
 
     def displace(self) -> bool:
@@ -298,7 +314,7 @@ class _Chorus:
         return sorted(by_name, key=lambda wish: wish.rank, reverse=True)
 
     def wishes_of(self, channel: OracleChannel, story: _Story) -> Iterator[_Wish]:
-        """E12, E20: per function the event in effect, else the default."""
+        """E12, E20: per function the event in effect, else the default; E5: what is not carried out is left out of a default."""
         events, defaults = story.events_in_effect(), story.defaults()
         for function, seen in events.items():
             yield _Wish(
@@ -309,7 +325,7 @@ class _Chorus:
                 rank=(-channel.authority, -channel.rank, *story.rank(seen)),
             )
         for function, program in defaults.items():
-            if function not in events:
+            if function not in events and function in story.history.supported:
                 yield _Wish(
                     function=function,
                     value=program.default[function],

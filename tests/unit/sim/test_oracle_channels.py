@@ -10,6 +10,7 @@ from tierline.model.control import PowerFactor
 from tierline.model.functions import Bound, Quantity
 from tierline.sim.oracle import OracleEvent, OracleProgram, Walk
 from tierline.sim.oracle_channels import (
+    OWNER,
     ChannelsHistory,
     OracleChannel,
     channel_responses,
@@ -58,6 +59,9 @@ def channel(name, rank, *programs, authority=3, at=0, walks=None):
 
 
 def history(*channels, is_dual=True, **more):
+    if "owner_says" in more:
+        said = {one.mrid for walk in more["owner_says"] for each in walk.programs for one in each.events}
+        more["owner_draws"] = dict.fromkeys(said, (0, 0, None))
     return ChannelsHistory(
         channels=channels,
         is_dual=is_dual,
@@ -246,6 +250,87 @@ def test_settings_of_defaults_are_won_by_function():
         channel("one", 2, program("P", grad_w_pct_per_s=1)), channel("two", 1, program("Q", grad_w_pct_per_s=2))
     )
     assert value(story, 0, "grad_w_pct_per_s") == (2, "default:Q")
+
+
+# --- A10 -------------------------------------------------------------------------------------------------------------------------------
+
+
+def owner(*walks):
+    """Give what the owner says: at these moments the node shows these events."""
+    shown = [(at, [program("own", *events)]) for at, *events in walks]
+    return {"owner_says": channel(OWNER, 1, walks=shown).walks}
+
+
+def limit(mrid, start, duration, watts, **more):
+    return event(mrid, start, duration, {"gen_lim_w": watts}, **more)
+
+
+def most(story, t):
+    found = outcome(story, t).limits.get((Quantity.ACTIVE_POWER_DER, Bound.MAX_GENERATION))
+    return found and (found.watts, found.channel, found.source)
+
+
+@pytest.mark.parametrize("is_dual", [True, False])
+def test_a10_what_the_owner_says_holds_beside_the_others_and_the_tightest_binds(is_dual):
+    one = channel("one", 1, program("P", limit("A", 10, 20, 4_000), gen_lim_w=9_000))
+    story = history(one, is_dual=is_dual, **owner((5, limit("O", 5, 15, 5_000))))
+    assert [most(story, t) for t in (0, 5, 10, 20, 30)] == [
+        (9_000, "one", "default:P"),
+        (5_000, "owner", "O"),
+        (4_000, "one", "A"),
+        (4_000, "one", "A"),
+        (9_000, "one", "default:P"),
+    ]
+    assert answers(story, "O") == [(5, 2), (20, 3)]
+    assert answers(story, "A") == [(10, 2), (30, 3)]
+    assert [one.binds for one in outcome(story, 12).claims if one.channel == OWNER] == [False]
+
+
+def test_a10_a_set_point_of_the_channel_of_record_is_clipped_by_what_the_owner_says():
+    one = channel("one", 1, program("P", event("A", 0, 20, {"target_w": 5_000})))
+    story = history(one, is_dual=False, **owner((5, limit("O", 5, 5, 3_000))))
+    assert [value(story, t, "target_w") for t in (4, 5, 10)] == [(5_000, "A"), (3_000, "A"), (5_000, "A")]
+
+
+def test_a10_a_limit_that_replaces_another_supersedes_it_and_one_that_is_cancelled_ends():
+    first, second = limit("O", 0, 30, 5_000), limit("Q", 10, 30, 7_000, creation_time=8)
+    over = limit("Q", 10, 30, 7_000, creation_time=8, status=2)
+    story = history(**owner((0, first), (8, first, second), (25, first, over)))
+    assert answers(story, "O") == [(0, 2), (10, 7)]
+    assert answers(story, "Q") == [(10, 2), (25, 6)]
+    assert [most(story, t) for t in (9, 10, 25)] == [(5_000, "owner", "O"), (7_000, "owner", "Q"), None]
+
+
+def test_a10_it_carries_limits_only():
+    both = event("O", 0, 30, {"gen_lim_w": 1, "target_w": 2})
+    assert answers(history(**owner((0, both))), "O") == [(0, 252)]
+
+
+def test_a10_with_nobody_above_and_before_any_server_was_heard_standing_limits_hold_once_the_owner_has_spoken():
+    said = owner((5, limit("O", 8, 5, 3_000)))
+    alone = history(owner_limits={"gen_lim_w": 6_000}, **said)
+    silent = history(channel("one", 1, walks=((20, [program("P")]),)), owner_limits={"gen_lim_w": 6_000}, **said)
+    for story in (alone, silent):
+        assert next(tell(story))[0] == 5
+        assert [most(story, t) for t in (5, 8, 13)] == [
+            (6_000, "owner", ""),
+            (3_000, "owner", "O"),
+            (6_000, "owner", ""),
+        ]
+
+
+def test_a10_a_change_of_the_channel_of_record_does_not_concern_it():
+    one, two = channel("one", 1, program("P")), channel("two", 2, program("Q"))
+    story = history(one, two, is_dual=False, record_changes=((10, "two"),), **owner((0, limit("O", 0, 20, 5))))
+    assert answers(story, "O") == [(0, 2), (20, 3)]
+
+
+def test_e23_what_he_said_himself_the_owner_may_refuse():
+    assert answers(history(opt_outs=(("O", 5),), **owner((0, limit("O", 0, 20, 5)))), "O") == [(0, 2), (5, 4)]
+
+
+def test_e5_what_the_der_does_not_carry_out_is_left_out_of_a_default():
+    assert outcome(history(channel("one", 1, program("P", volt_watt=1, target_w=2))), 0).values.keys() == {"target_w"}
 
 
 # --- E22, E23 -------------------------------------------------------------------------------------------------------------------------
