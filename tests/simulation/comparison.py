@@ -165,6 +165,8 @@ class _Judge:
         self.until = 0.0 if now is None else now[1]
         self.applied(history)
         self.answers()
+        for one in self.der.posts.again:
+            self.say("responses", 0.0, f"{one.mrid}: {int(one.status)} had arrived and was sent again (E21)")
         for complaint in self.story.violations():
             mrid = complaint.split(": ")[1]
             if "r3 was not drawn" in complaint and self.unstarted(mrid):

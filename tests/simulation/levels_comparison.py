@@ -309,6 +309,15 @@ class _Chain:
                     self.say("liveness", self.names[key[0]], f"{key} waits at {relay} for {age:.0f} s")
         for server in self.evidence.servers.values():
             self.said_once(server)
+            self.passed_on_once(server.name, server.posts.again)
+        for name, leaf in self.evidence.ders.items():
+            self.passed_on_once(name, leaf.posts.again)
+
+    def passed_on_once(self, sender, again):
+        """What is known to have arrived is not sent any more (E21, R6)."""
+        for one in again:
+            key = (one.lfdi, one.mrid, int(one.status))
+            self.say("responses", self.names.get(one.lfdi, ""), f"{key} had arrived, and {sender} sent it again")
 
     def kept(self, name, said):
         """Give what a server has, each of which must be what the DER said."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tierline.engine.following.obey import Persist
     from tierline.model.control import FunctionName, Setpoints
     from tierline.model.identity import ChannelId, DerId, Lfdi, Mrid
-    from tierline.model.programs import Program, ResponseStatus
+    from tierline.model.programs import Program, Response, ResponseStatus
     from tierline.model.records import ControlRecord, DefaultRecord, Record
     from tierline.model.telemetry import Reading
     from tierline.ports import Random, Store
@@ -153,6 +153,27 @@ class Inverter:
     """By point and whole second."""
 
 
+@dataclass(slots=True)
+class Posts:
+    """Which Responses a node has struck out durably, and which of those it sent again all the same."""
+
+    _struck: set[tuple[Lfdi | None, ChannelId, Mrid, ResponseStatus]] = field(default_factory=set)
+    again: list[Response] = field(default_factory=list)
+
+    def keep(self, put: Sequence[Record]) -> None:
+        """Note that records are durable."""
+        self._struck |= {
+            (record.lfdi, record.channel, record.mrid, record.status)
+            for record in put
+            if isinstance(record, OutboxRecord) and record.posted_at is not None
+        }
+
+    def send(self, response: Response) -> None:
+        """Note that one is being sent: first, or because nothing came back, but never when it has arrived."""
+        if (response.lfdi, response.channel, response.mrid, response.status) in self._struck:
+            self.again.append(response)
+
+
 @dataclass(slots=True, kw_only=True)
 class DerEvidence:
     """All that happened at one DER."""
@@ -177,6 +198,8 @@ class DerEvidence:
     applied: list[float] = field(default_factory=list)
     """When the machine was told that the device holds what it wants."""
     acknowledged: list[Reading] = field(default_factory=list)
+    posts: Posts = field(default_factory=Posts)
+    """Its Responses on their way."""
     store: Store | None = None
     unclaimed: list[Take] = field(default_factory=list)
     pending: list[tuple[tuple[Record, ...], list[Take]]] = field(default_factory=list)
@@ -217,6 +240,7 @@ class DerEvidence:
                 for take in takes:
                     take.is_durable = True
         self.pending = [(asked, takes) for asked, takes in self.pending if not _is_same(asked, put)]
+        self.posts.keep(put)
         for record in put:
             if isinstance(record, FollowedEventRecord):
                 self.documents.setdefault(record.mrid, []).append(record.document)

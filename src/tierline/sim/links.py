@@ -270,6 +270,7 @@ class MessageNorth:
 
         Raises: LinkError, PeerError, Forbidden.
         """
+        self._der.posts.send(response)
         await ask(self._node, RespondRequest(response), self._target)
 
     async def report(self, readings: Sequence[Reading]) -> None:
@@ -397,6 +398,14 @@ class ByteNorth(Passing):
             )
         )
         return seen
+
+    async def respond(self, response: Response) -> None:
+        """Deliver one Response.
+
+        Raises: LinkError, PeerError, Forbidden.
+        """
+        self._der.posts.send(response)
+        await super().respond(response)
 
     async def report(self, readings: Sequence[Reading]) -> None:
         """Deliver readings.

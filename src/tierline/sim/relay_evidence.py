@@ -18,7 +18,7 @@ from tierline.model.records import (
     OutboxRecord,
     ProgramRecord,
 )
-from tierline.sim.evidence import DerEvidence, RunEvidence, Shown
+from tierline.sim.evidence import DerEvidence, Posts, RunEvidence, Shown
 from tierline.sim.watched import ServerStore
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class ServerEvidence:
     der_ids: dict[str, DerId] = field(default_factory=dict)
     """In its registry, by the name of the DER."""
     reads: list[Read] = field(default_factory=list)
+    posts: Posts = field(default_factory=Posts)
+    """Of a relay: the Responses that it passes on."""
     store: ServerStore | None = None
     walked: Shown | None = None
     """Of a relay: what was in force above when it walked last."""
@@ -101,6 +103,7 @@ class RelayStore(ServerStore):
     def apply(self, put: Sequence[Record], delete: Sequence[Record]) -> None:
         """Take one batch over, and tell."""
         super().apply(put, delete)
+        self._server.posts.keep(put)
         for record in put:
             if isinstance(record, ProgramRecord) and record.channel is None:
                 self._own |= {record.mrid, record.group_id}

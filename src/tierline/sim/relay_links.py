@@ -181,6 +181,7 @@ class MessageFleetNorth:
 
         Raises: LinkError, PeerError, Forbidden.
         """
+        self._relay.posts.send(response)
         await ask(self._node, FleetRespondRequest(response), self._target)
 
     async def report(self, lfdi: Lfdi, readings: Sequence[Reading]) -> None:

@@ -1,8 +1,12 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from tierline.engine.following.obey import Persist
 from tierline.model.control import Setpoints
-from tierline.model.identity import Lfdi
+from tierline.model.identity import ChannelId, DerId, Lfdi, Mrid, PartyId
+from tierline.model.programs import ResponseStatus
+from tierline.model.records import OutboxRecord
+from tierline.operations.following.outbox import as_response
 from tierline.sim.evidence import DerEvidence, Inverter, Shown, Take, Window, second
 from tierline.sim.loop import START
 
@@ -72,3 +76,25 @@ def test_what_the_machine_did_not_ask_for_opens_no_window():
     watched = der()
     watched.refuse(1.0, (object(),))
     assert watched.refused_since_s == {}
+
+
+def test_a_response_may_be_sent_again_until_it_is_struck_out():
+    watched = der()
+    waiting = OutboxRecord(
+        party=PartyId("owner"),
+        channel=ChannelId("utility"),
+        der_id=DerId("der"),
+        mrid=Mrid("0" * 32),
+        status=ResponseStatus.RECEIVED,
+        lfdi=watched.lfdi,
+        created_at=START,
+    )
+    response = as_response(waiting)
+    watched.keep([waiting])
+    watched.posts.send(response)
+    watched.posts.send(response)
+    assert watched.posts.again == []
+    watched.keep([replace(waiting, posted_at=START)])
+    watched.posts.send(response)
+    watched.posts.send(replace(response, status=ResponseStatus.STARTED))
+    assert watched.posts.again == [response]
