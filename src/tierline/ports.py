@@ -6,7 +6,7 @@ behind `tierline.sim`.
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -190,6 +190,24 @@ class Store(Protocol):
     def load_since(self, kind: type[R], time: datetime, *, limit: int = 10_000) -> list[R]:
         """Read readings or audit records at or after a time, oldest first, then in order of their key.
 
+        Raises: LinkError when the disk cannot be read.
+        """
+        ...
+
+    def each(
+        self,
+        kind: type[R],
+        *,
+        of: Sequence[object] = (),
+        prefix: str = "",
+        after: Sequence[object] = (),
+        newest_first: bool = False,
+    ) -> Iterator[R]:
+        """Read records of one kind in order of their key, one by one: never more than a few thousand are held.
+
+        Those whose key begins with the values `of`, and where what comes next is a text that begins with `prefix`, or is greater
+        than the values `after`; not both. With `newest_first` from the last key to the first. Records that are written while
+        this goes on may come or not.
         Raises: LinkError when the disk cannot be read.
         """
         ...

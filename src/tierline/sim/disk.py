@@ -16,7 +16,7 @@ from tierline.sim.faults import Fault
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
     from datetime import datetime
 
     from tierline.model.records import Record
@@ -171,6 +171,18 @@ class DurableStore:
     def load_since(self, kind: type[R], time: datetime, *, limit: int = 10_000) -> list[R]:
         """Read readings or audit records at or after a time, oldest first."""
         return self._store.load_since(kind, time, limit=limit)
+
+    def each(
+        self,
+        kind: type[R],
+        *,
+        of: Sequence[object] = (),
+        prefix: str = "",
+        after: Sequence[object] = (),
+        newest_first: bool = False,
+    ) -> Iterator[R]:
+        """Read records of one kind, one by one, in order of their key."""
+        return self._store.each(kind, of=of, prefix=prefix, after=after, newest_first=newest_first)
 
     def close(self) -> None:
         """Close nothing: the disk keeps the store for the next start."""

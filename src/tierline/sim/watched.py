@@ -14,7 +14,7 @@ from tierline.sim.inverter import InverterLink
 from tierline.storage.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from tierline.engine.arbitration import Applied
@@ -105,6 +105,18 @@ class WatchedStore:
     def load_since(self, kind: type[R], time: datetime, *, limit: int = 10_000) -> list[R]:
         """Read readings or audit records at or after a time."""
         return self._inner.load_since(kind, time, limit=limit)
+
+    def each(
+        self,
+        kind: type[R],
+        *,
+        of: Sequence[object] = (),
+        prefix: str = "",
+        after: Sequence[object] = (),
+        newest_first: bool = False,
+    ) -> Iterator[R]:
+        """Read records of one kind, one by one."""
+        return self._inner.each(kind, of=of, prefix=prefix, after=after, newest_first=newest_first)
 
     def close(self) -> None:
         """Close the store."""

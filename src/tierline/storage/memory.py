@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tierline.storage.schema import MAPPINGS, microseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from tierline.model.records import Record
@@ -80,6 +80,30 @@ class MemoryStore:
             if int(str(row[index])) >= since
         )
         return [mapping.parse(row) for _, _, row in rows[:limit]]  # type: ignore[misc]  # the mapping is that of the kind
+
+    def each(
+        self,
+        kind: type[R],
+        *,
+        of: Sequence[object] = (),
+        prefix: str = "",
+        after: Sequence[object] = (),
+        newest_first: bool = False,
+    ) -> Iterator[R]:
+        """Read records of one kind in order of their key, one by one; see `ports.Store`."""
+        mapping, rows = MAPPINGS[kind], self._tables.get(kind, {})
+        start = ("", *mapping.written(of, 0))
+        at, low = len(start), mapping.written(after, len(of))
+        keys = [
+            key
+            for key in rows
+            if key[:at] == start
+            and (not prefix or str(key[at]).startswith(prefix))
+            and (not low or key[at : at + len(low)] > low)
+        ]
+        for key in sorted(keys, reverse=newest_first):
+            if (row := rows.get(key)) is not None:
+                yield mapping.parse(row)  # type: ignore[misc]  # the mapping is that of the kind
 
     def close(self) -> None:
         """Do nothing: there is nothing to release."""

@@ -79,6 +79,10 @@ class Mapping:
         """Make the key of a record."""
         return (node, *(_written(column, record) for column in self.key))
 
+    def written(self, values: Sequence[object], at: int) -> tuple[object, ...]:
+        """Give values of the key, from its field number `at` on, as the schema keeps them."""
+        return tuple(column.write(value) for column, value in zip(self.key[at:], values, strict=False))
+
     def parse(self, row: Sequence[object]) -> Record:
         """Make the record of a row without its node."""
         nested: dict[str, dict[str, object]] = {}
@@ -101,6 +105,40 @@ class Mapping:
         if not self.time_column:
             raise ValueError(f"{self.record.__name__} has no time to go by")
         return self.time_column
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Which part of a table is read: how many fields of the key are compared, and in what way."""
+
+    equal: int
+    """The first of them, each with a value."""
+    low: int
+    """How many from there on are together greater than so many values,"""
+    is_low_in: bool
+    """or equal to them."""
+    high: int
+    """Likewise smaller."""
+    newest_first: bool
+
+
+def page_of(mapping: Mapping, cut: Cut) -> str:
+    """Say in SQL how a part of a table is read in order of its key, so that its index finds it: rows of one node, at most so many.
+
+    The values are the node, those of `Cut` in its order, and the limit.
+    """
+    names = [f'"{column.name}"' for column in mapping.key]
+    rest = names[cut.equal :]
+    where = ["node = ?", *(f"{name} = ?" for name in names[: cut.equal])]
+    where += [
+        f"({', '.join(rest[:count])}) {sign} ({', '.join('?' * count)})"
+        for count, sign in ((cut.low, ">=" if cut.is_low_in else ">"), (cut.high, "<"))
+        if count
+    ]
+    listed = ", ".join(f'"{column.name}"' for column in mapping.columns)
+    order = ", ".join(f"{name} DESC" for name in names) if cut.newest_first else ", ".join(names)
+    # The names come from the tables, never from outside.
+    return f'SELECT {listed} FROM "{mapping.table.name}" WHERE {" AND ".join(where)} ORDER BY {order} LIMIT ?'  # noqa: S608
 
 
 def _written(column: _Column, record: Record) -> object:

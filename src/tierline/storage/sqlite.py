@@ -13,15 +13,16 @@ import queue
 import sqlite3
 import threading
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tierline.model.errors import ConfigError, LinkError
 from tierline.storage.migrate import bring_up_to_date
-from tierline.storage.schema import MAPPINGS, microseconds
+from tierline.storage.schema import MAPPINGS, Cut, microseconds, page_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from tierline.model.records import Record
@@ -33,6 +34,9 @@ Statement = tuple[str, list[tuple[object, ...]]]
 
 Outcome = int | LinkError | ValueError
 """How many rows a call changed, or why it changed none."""
+
+_PAGES = (16, 128, 1024, 4096)
+"""Rows read at a time: few at first, as often only the first are wanted."""
 
 _UNWRITABLE = (
     OverflowError,
@@ -291,6 +295,34 @@ class SqliteStore:
         mapping = MAPPINGS[kind]
         mapping.require_time()
         return self._select(kind, mapping.since, (self._node, microseconds(time), limit))
+
+    def each(
+        self,
+        kind: type[R],
+        *,
+        of: Sequence[object] = (),
+        prefix: str = "",
+        after: Sequence[object] = (),
+        newest_first: bool = False,
+    ) -> Iterator[R]:
+        """Read records of one kind in order of their key, one by one, a page at a time; see `ports.Store`.
+
+        Raises: LinkError when the database cannot be read.
+        """
+        mapping, at = MAPPINGS[kind], len(of)
+        fixed = (self._node, *mapping.written(of, 0))
+        low, high, is_low_in = mapping.written(after, at), mapping.written((), at), bool(prefix)
+        if prefix:
+            low, high = (prefix,), (prefix[:-1] + chr(ord(prefix[-1]) + 1),)
+        for size in chain(_PAGES, repeat(_PAGES[-1])):
+            cut = Cut(at, len(low), is_low_in, len(high), newest_first)
+            page = self._select(kind, page_of(mapping, cut), (*fixed, *low, *high, size))
+            yield from page
+            if len(page) < size:
+                return
+            last = mapping.key_row("", page[-1])[1 + at :]
+            # One bound of each side only, else the index would be gone through from the first again.
+            low, high, is_low_in = (low, last, is_low_in) if newest_first else (last, high, False)
 
     def close(self) -> None:
         """Release what reading needed; the database itself is closed by who opened it."""

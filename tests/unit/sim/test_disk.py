@@ -39,6 +39,9 @@ class Memory:
     def load_since(self, kind, time, *, limit=10_000):
         return [record for record in self.load(kind) if record >= time][:limit]
 
+    def each(self, kind, **cut):
+        yield from ((record, cut) for record in self.load(kind))
+
     async def forget_before(self, kind, time, *, limit=10_000):
         old = [record for record in self.load(kind) if record < time][:limit]
         self.records = [record for record in self.records if record not in old]
@@ -123,6 +126,8 @@ async def test_a_store_keeps_what_was_committed_and_takes_time_for_it(disk):
     await store.commit([3], delete=[1])
     assert store.load(int) == [2, 3]
     assert store.load_since(int, 3) == [3]
+    cut = {"of": (1,), "prefix": "", "after": (2,), "newest_first": True}
+    assert [*store.each(int, of=(1,), after=(2,), newest_first=True)] == [(2, cut), (3, cut)]
     store.close()
     assert len(pauses) == 4
     assert all(0 < pause < 0.02 for pause in pauses)

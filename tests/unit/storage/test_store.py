@@ -120,3 +120,52 @@ async def test_a_value_no_database_holds_is_refused_and_nothing_of_its_call_is_k
     assert store.load(KnownRecord) == store.load(AuditRecord) == []
     await store.commit([audit])
     assert store.load(AuditRecord) == [audit]
+
+
+async def test_records_are_read_one_by_one_from_any_key_on_in_both_directions(store, audit):
+    await store.commit([audit(sequence) for sequence in range(1, 400)])
+    forth, back = list(range(1, 400)), list(range(399, 0, -1))
+    assert [record.sequence for record in store.each(AuditRecord)] == forth
+    assert [record.sequence for record in store.each(AuditRecord, newest_first=True)] == back
+    assert [record.sequence for record in store.each(AuditRecord, after=(150,))] == forth[150:]
+    assert [record.sequence for record in store.each(AuditRecord, after=(150,), newest_first=True)] == back[:-150]
+    assert [record.sequence for record in store.each(AuditRecord, of=(7,))] == [7]
+    assert [*store.each(AuditRecord, of=(1000,))] == [*store.each(AuditRecord, after=(399,))] == []
+
+
+async def test_records_are_found_by_how_their_name_begins(store, samples):
+    record = of(samples, KnownRecord)
+    names = ["a", "a/", *(f"a/{number:03}" for number in range(200)), "a/\U0010ffff", "a0", "b/x"]
+    await store.commit([replace(record, name=name) for name in names])
+    assert [known.name for known in store.each(KnownRecord, prefix="a/")] == names[1:202] + names[202:203]
+    assert [known.name for known in store.each(KnownRecord, prefix="a/", newest_first=True)] == names[202:0:-1]
+    assert [known.name for known in store.each(KnownRecord, prefix="a/1", newest_first=True)] == names[201:101:-1]
+    assert [*store.each(KnownRecord, prefix="c")] == []
+
+
+async def test_readings_of_one_series_are_found_from_a_time_on(store, samples):
+    record = of(samples, ReadingRecord)
+    start = record.reading.time
+    records = [
+        replace(
+            record, meter_reading=meter, reading=replace(record.reading, der_id=der, time=start + timedelta(hours=at))
+        )
+        for der in ("d1", "d2")
+        for meter in ("A", "B")
+        for at in range(30)
+    ]
+    await store.commit(records)
+    assert [*store.each(ReadingRecord, of=("d1",))] == records[:60]
+    assert [*store.each(ReadingRecord, of=("d2", "A"), after=(start + timedelta(hours=27),))] == records[88:90]
+    assert next(store.each(ReadingRecord, of=("d1",), after=("A",))) == records[30]
+    assert next(store.each(ReadingRecord, of=("d1",), after=("A", start))) == records[1]
+    assert next(store.each(ReadingRecord, newest_first=True)) == records[-1]
+
+
+async def test_what_is_deleted_meanwhile_does_not_stop_a_reading(store, audit):
+    await store.commit([audit(sequence) for sequence in range(1, 40)])
+    lines = store.each(AuditRecord)
+    first = next(lines)
+    await store.commit(delete=[audit(sequence) for sequence in range(2, 30)])
+    assert first.sequence == 1
+    assert [record.sequence for record in lines][-10:] == list(range(30, 40))
