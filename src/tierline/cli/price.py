@@ -17,10 +17,19 @@ def list_tariffs(session: Session) -> None:
     """List the tariffs of the node."""
     found = session.client.tariffs()
     rows = [
-        (one["mrid"], one["description"], one["currency"], wording.time(one["created_at"]), one["prices"])
+        (
+            one["mrid"],
+            one["description"],
+            one["audience"],
+            one["flow"],
+            one["currency"],
+            one["primacy"],
+            one["followed_from"] or "here",
+            one["prices"],
+        )
         for one in found["tariffs"]
     ]
-    columns = ("mRID", "tariff", "currency #", "made", "prices #")
+    columns = ("mRID", "tariff", "for", "energy", "currency #", "primacy #", "from", "prices #")
     session.show(found, lambda: wording.table(columns, rows, none="there are no tariffs"))
 
 
@@ -30,10 +39,46 @@ def create_tariff(
     description: Annotated[str, typer.Argument(help="What it is called.")],
     currency: Annotated[int, typer.Option(help="Number of ISO 4217: 978 euro, 840 US dollar, 36 Australian dollar.")],
     step: Annotated[int, typer.Option("--step", help="Prices are counted in steps of 10 to this power.")] = -5,
+    group: Annotated[
+        str | None,
+        typer.Option("--group", help="Whom it concerns: the DERs of a group.", show_default="everybody served here"),
+    ] = None,
+    *,
+    received: Annotated[
+        bool, typer.Option("--received", help="Of energy received from the customer, not delivered to him.")
+    ] = False,
+    primacy: Annotated[
+        int | None, typer.Option("--primacy", help="Lower is stronger.", show_default="1 for a group, else 2")
+    ] = None,
 ) -> None:
     """Make a tariff."""
-    found = session.client.create_tariff(description, currency, price_power_of_ten=step)
-    session.show(found, lambda: typer.echo(f"tariff {found['mrid']} ({found['description']}) was made"))
+    flow = "received" if received else "delivered"
+    found = session.client.create_tariff(
+        description, currency, price_power_of_ten=step, group=group, flow=flow, primacy=primacy
+    )
+    words = f"tariff {found['mrid']} ({found['description']}) was made for {found['audience']}"
+    session.show(found, lambda: typer.echo(words))
+
+
+@operator_command(app, "remove")
+def remove_tariff(
+    session: Session,
+    tariff: TariffArgument,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it is only shown.")] = False,
+) -> None:
+    """Let a tariff go that has no prices now or later."""
+    if yes:
+        gone = session.client.remove_tariff(tariff)
+        session.show(gone, lambda: typer.echo(f"tariff {gone['description']} was removed"))
+        return
+    found = session.client.prices(tariff)
+
+    def words() -> None:
+        typer.echo(f"tariff {found['tariff']} would be removed; {len(found['prices'])} of its prices hold now or later")
+        typer.echo("nothing was done; add --yes to do it")
+
+    session.show(found, words)
 
 
 @operator_command(app, "set")
@@ -59,6 +104,22 @@ def set_price(
     session.show(found, words)
 
 
+@operator_command(app, "withdraw")
+def withdraw_price(
+    session: Session,
+    tariff: TariffArgument,
+    starts: Annotated[list[str], typer.Argument(help="When the prices begin: 2026-06-18T12:00:00Z.")],
+) -> None:
+    """Withdraw prices; whoever has read them reads that they are cancelled."""
+    found = session.client.withdraw_prices(tariff, [reading_args.instant(start) for start in starts])
+
+    def words() -> None:
+        for one in found["prices"]:
+            typer.echo(f"{one['price']} per kWh from {wording.time(one['start'])} was withdrawn")
+
+    session.show(found, words)
+
+
 @operator_command(app, "list")
 def list_prices(
     session: Session,
@@ -66,11 +127,20 @@ def list_prices(
     since: Annotated[
         str | None, typer.Option("--since", help="From this time on.", show_default="those that hold now and later")
     ] = None,
+    *,
+    ended: Annotated[bool, typer.Option("--withdrawn", help="Those withdrawn or replaced as well.")] = False,
 ) -> None:
     """List the prices of a tariff."""
-    found = session.client.prices(tariff, None if since is None else reading_args.instant(since))
+    found = session.client.prices(tariff, None if since is None else reading_args.instant(since), ended=ended)
     rows = [
-        (wording.time(one["start"]), wording.duration(one["duration_s"]), f"{one['price']}") for one in found["prices"]
+        (
+            wording.time(one["start"]),
+            wording.duration(one["duration_s"]),
+            f"{one['price']}",
+            one["status"],
+            one["mrid"],
+        )
+        for one in found["prices"]
     ]
-    columns = ("from", "for", "per kWh #")
+    columns = ("from", "for", "per kWh #", "status", "mRID")
     session.show(found, lambda: wording.table(columns, rows, none="no price is known"))

@@ -482,6 +482,11 @@ class Tariff(TypedDict):
     currency: int
     price_power_of_ten: int
     created_at: str
+    audience: str
+    group: str | None
+    flow: str
+    primacy: int
+    followed_from: str
     prices: int
 
 
@@ -494,10 +499,13 @@ class Tariffs(TypedDict):
 class Price(TypedDict):
     """A price from one time on."""
 
+    mrid: str
     start: str
     end: str
     duration_s: int
     price: float
+    status: str
+    created_at: str
 
 
 class Prices(TypedDict):

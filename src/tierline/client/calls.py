@@ -235,15 +235,42 @@ def tariffs() -> Call[answers.Tariffs]:
     return Call("GET", "/tariffs")
 
 
-def create_tariff(description: str, currency: int, *, price_power_of_ten: int = -5) -> Call[answers.Tariff]:
-    """Make a tariff; `currency` is the number of ISO 4217."""
-    body = {"description": description, "currency": currency, "price_power_of_ten": price_power_of_ten}
+def create_tariff(
+    description: str,
+    currency: int,
+    *,
+    price_power_of_ten: int = -5,
+    group: str | None = None,
+    flow: str = "delivered",
+    primacy: int | None = None,
+) -> Call[answers.Tariff]:
+    """Make a tariff for a group or everybody; `currency` is the number of ISO 4217, `flow` delivered or received."""
+    body = {
+        "description": description,
+        "currency": currency,
+        "price_power_of_ten": price_power_of_ten,
+        "group": group,
+        "flow": flow,
+        "primacy": primacy,
+    }
     return Call("POST", "/tariffs", body=body)
 
 
-def prices(tariff: str, since: Time | None = None, *, limit: int = 10_000) -> Call[answers.Prices]:
-    """List the prices of a tariff that hold at or after a time; from now on without one."""
-    return Call("GET", f"/tariffs/{_segment(tariff)}/prices", _given(since=_text(since), limit=limit))
+def remove_tariff(tariff: str) -> Call[answers.Tariff]:
+    """Let a tariff go that has no prices now or later; shows what it was."""
+    return Call("DELETE", f"/tariffs/{_segment(tariff)}")
+
+
+def prices(tariff: str, since: Time | None = None, *, limit: int = 10_000, ended: bool = False) -> Call[answers.Prices]:
+    """List the prices of a tariff that hold at or after a time, from now on without one; with `ended` those withdrawn too."""
+    given = _given(since=_text(since), limit=limit, ended="true" if ended else None)
+    return Call("GET", f"/tariffs/{_segment(tariff)}/prices", given)
+
+
+def withdraw_prices(tariff: str, starts: Sequence[Time]) -> Call[answers.Prices]:
+    """Withdraw the prices that begin at some times, all or none."""
+    body = {"starts": [_text(start) for start in starts]}
+    return Call("POST", f"/tariffs/{_segment(tariff)}/prices/withdraw", body=body)
 
 
 def set_prices(tariff: str, new_prices: Sequence[Mapping[str, object]]) -> Call[answers.Prices]:

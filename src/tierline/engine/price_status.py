@@ -1,7 +1,8 @@
 """What a server says of a price: an event of information, which is scheduled, active, withdrawn or replaced like any other.
 
 The rules are those of events (docs/rules.md S1 to S4) without randomization. Of two prices of one tariff for the same time
-the one created later holds, from its start on; by its publisher's doing here there are never two.
+the one created later holds, from its start on, unless it was withdrawn or replaced itself: times on the wire are whole seconds,
+so what takes the place of another may seem to be as old. By its publisher's doing here there are never two.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def changed_by_time(prices: Collection[PriceRecord], after: datetime, until: dat
 def _supersedes(other: PriceRecord, price: PriceRecord) -> bool:
     return (
         other.mrid != price.mrid
-        and not _cancelled_before_start(other)
+        and holds(other)
         and (other.created_at, other.mrid) > (price.created_at, price.mrid)
         and max(other.start, price.start) < min(ends(other), ends(price))
     )

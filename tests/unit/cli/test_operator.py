@@ -370,3 +370,26 @@ def test_prices_are_set_and_listed(node, node_json):
     assert "no number" in node("price", "set", made["mrid"], "nan", "--start", "2026-06-18T12:00:00Z", code=2)
     assert "0.125" in node("price", "list", made["mrid"])
     assert "no price is known" in node("price", "list", made["mrid"], "--since", "2026-06-18T12:30:00Z")
+
+
+def test_a_tariff_says_whom_it_concerns_and_its_prices_can_be_withdrawn(node, node_json):
+    node("group", "create", "contract 7")
+    made = node_json("price", "tariff", "feed-in", "--currency", 978, "--group", "contract 7", "--received")
+    assert (made["audience"], made["flow"], made["primacy"]) == ("contract 7", "received", 1)
+    assert "was made for everybody" in node("price", "tariff", "day ahead", "--currency", 978, "--primacy", 70)
+    assert "there is no group" in node("price", "tariff", "x", "--currency", 978, "--group", "moon", code=1)
+    listed = node("price", "tariffs")
+    assert all(word in listed for word in (made["mrid"], "contract 7", "received", "everybody", "here"))
+    node("price", "set", made["mrid"], "0.08", "--start", "2026-06-18T12:00:00Z")
+    assert "remove it first" in node("group", "delete", "contract 7", "--yes", code=1)
+    assert "1 of its prices hold now or later\nnothing was done" in node("price", "remove", made["mrid"])
+    assert "withdraw them first" in node("price", "remove", made["mrid"], "--yes", code=1)
+    assert "0.08 per kWh from 2026-06-18 12:00:00" in node("price", "withdraw", made["mrid"], "2026-06-18T12:00:00Z")
+    assert "no price of 'feed-in' begins" in node("price", "withdraw", made["mrid"], "2026-06-18T12:00:00Z", code=1)
+    assert "no price is known" in node("price", "list", made["mrid"])
+    (gone,) = node_json("price", "list", made["mrid"], "--withdrawn")["prices"]
+    withdrawn = node("price", "list", made["mrid"], "--withdrawn")
+    assert "cancelled" in withdrawn
+    assert gone["mrid"] in withdrawn
+    assert "tariff feed-in was removed" in node("price", "remove", made["mrid"], "--yes")
+    assert "feed-in" not in node("price", "tariffs")

@@ -71,15 +71,12 @@ def test_of_two_for_one_time_the_newer_holds_from_its_start_on():
         (price("B", 200, 100, created=1), "begins when it ends"),
         (price("B", 50, 100, created=-1), "is older"),
         (price("B", 50, 100, created=1, status=2, status_at=49), "was withdrawn before it began"),
+        (price("B", 50, 100, created=1, status=2, status_at=60), "was withdrawn"),
+        (price("B", 50, 100, status=4, status_at=60), "was made in the same second and has been replaced"),
     ],
 )
 def test_what_takes_nothing_of_another_leaves_it_as_it_is(other, what):
     assert shown(price("A", 100, 100), 190, other) == (1, 100), what
-
-
-def test_what_was_taken_is_not_given_back_when_the_taker_is_withdrawn():
-    other = price("B", 150, 50, created=1, status=2, status_at=160)
-    assert shown(price("A", 100, 100), 170, other) == (4, 150)
 
 
 def test_the_lists_change_when_a_price_begins_and_when_it_leaves():

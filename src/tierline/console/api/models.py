@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
 
@@ -636,6 +636,12 @@ class NewTariff(Sent):
     """ISO 4217 number: 978 is the euro."""
     price_power_of_ten: int = -5
     """Prices are counted in steps of ten to this power."""
+    group: str | None = None
+    """Whom it concerns: a group by its name, id or element of the grid; everybody without one."""
+    flow: Literal["delivered", "received"] = "delivered"
+    """Which way the energy flows that it prices: delivered to the customer, or received from him."""
+    primacy: int | None = None
+    """Lower is stronger; 1 for a group and 2 for everybody unless given."""
 
 
 class Tariff(Shown):
@@ -646,8 +652,16 @@ class Tariff(Shown):
     currency: int
     price_power_of_ten: int
     created_at: datetime
+    audience: str
+    """Whom it concerns: the name of a group, or everybody."""
+    group: str | None
+    """The id of that group, None for everybody."""
+    flow: str
+    primacy: int
+    followed_from: str
+    """The channel it is followed from, where alone it can be changed; empty when it is published here."""
     prices: int
-    """How many are known."""
+    """How many are known that were neither withdrawn nor replaced."""
 
 
 class Tariffs(Shown):
@@ -665,20 +679,38 @@ class NewPrice(Sent):
     """Per kWh."""
 
 
+class PricesSince(Since):
+    """Which prices to list."""
+
+    ended: bool = False
+    """Also those that were withdrawn or replaced."""
+
+
 class NewPrices(Sent):
     """Prices to publish, all or none."""
 
     prices: Annotated[list[NewPrice], Field(min_length=1, max_length=10_000)]
 
 
+class Withdrawal(Sent):
+    """Prices to withdraw, all or none, by the times at which they begin."""
+
+    starts: Annotated[list[Moment], Field(min_length=1, max_length=10_000)]
+
+
 class Price(Shown):
     """A price from one time on."""
 
+    mrid: str
+    """The same wherever it is handed on to."""
     start: datetime
     end: datetime
     duration_s: int
     price: Number
     """Per kWh."""
+    status: str
+    """scheduled, active, cancelled (it was withdrawn) or superseded (it was replaced)."""
+    created_at: datetime
 
 
 class Prices(Shown):

@@ -87,12 +87,15 @@ async def rename_group(principal: Principal, serving: Serving, group_id: GroupId
 async def delete_group(principal: Principal, serving: Serving, group_id: GroupId) -> GroupRecord:
     """Let a group go, with its program, its default and what is over in it; the audit and the memberships are kept.
 
-    Raises: ConfigError for a group that is not there or that the grid names; Conflict while a control is in it.
+    Raises: ConfigError for a group that is not there or that the grid names; Conflict while a control is in it or a tariff for it.
     """
     require(principal, Verb.CONFIGURE, f"group {group_id}")
     async with serving.writing:
         record = _own(serving, group_id)
         now = serving.clock.now()
+        for tariff in serving.tariffs.values():
+            if tariff.group == group_id:
+                raise Conflict(f"tariff {tariff.description!r} is for group {record.group.name}; remove it first")
         gone: list[Record] = []
         for mrid in serving.programs_of.get(group_id, []):
             served = serving.programs[mrid]

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tierline.engine.access import Verb
-from tierline.engine.price_status import ends, holds
+from tierline.engine.price_status import ends, holds, served_status
 from tierline.model.control import EventStatus
 from tierline.model.errors import ConfigError, Conflict
 from tierline.model.records import Flow, PriceRecord, TariffRecord
@@ -172,16 +172,23 @@ def tariffs(principal: Principal, serving: Serving) -> list[TariffRecord]:
 
 
 def prices_since(
-    principal: Principal, serving: Serving, tariff: Mrid, since: datetime, limit: int
+    principal: Principal, serving: Serving, tariff: Mrid, since: datetime, limit: int, *, ended: bool = False
 ) -> list[PriceRecord]:
-    """List the prices of a tariff that hold at or after a time, in order; those withdrawn or replaced are left out.
+    """List the prices of a tariff that hold at or after a time, in order; with `ended` also those withdrawn or replaced.
 
     Raises: ConfigError when there is no such tariff.
     """
     require(principal, Verb.READ, f"tariff {tariff}")
     _tariff(serving, tariff)
-    known = [record for record in serving.prices.get(tariff, {}).values() if holds(record) and ends(record) > since]
-    return sorted(known, key=lambda record: record.start)[:limit]
+    known = [record for record in serving.prices.get(tariff, {}).values() if ends(record) > since]
+    found = [record for record in known if ended or holds(record)]
+    return sorted(found, key=lambda record: (record.start, record.created_at, record.mrid))[:limit]
+
+
+def status_of(serving: Serving, record: PriceRecord) -> EventStatus:
+    """Say what this node shows of a price now."""
+    siblings = serving.prices.get(record.tariff, {}).values()
+    return served_status(record, siblings, serving.clock.now())[0]
 
 
 def in_currency(tariff: TariffRecord, record: PriceRecord) -> Decimal:

@@ -15,7 +15,7 @@ from tierline.model.identity import GroupId
 from tierline.model.parties import Principal, Role
 from tierline.model.records import AuditRecord
 from tierline.operations.serving.audit import faults
-from tierline.operations.serving.groups import create_group
+from tierline.operations.serving.groups import create_group, delete_group
 from tierline.operations.serving.prices import (
     NewPrice,
     NewTariff,
@@ -24,6 +24,7 @@ from tierline.operations.serving.prices import (
     prices_since,
     remove_tariff,
     set_prices,
+    status_of,
     tariffs,
     withdraw_prices,
 )
@@ -101,6 +102,8 @@ async def test_a_withdrawn_price_stays_as_cancelled_and_makes_room_for_another(
     assert [one.price for one in prices_since(operator, serving, tariff.mrid, clock.now(), 9)] == [100_000]
     (new,) = await set_prices(operator, serving, tariff.mrid, [price(1.5, 5)])
     assert [one.mrid for one in prices_since(operator, serving, tariff.mrid, later.start, 9)] == [new.mrid]
+    assert prices_since(operator, serving, tariff.mrid, later.start, 9, ended=True) == [gone, new]
+    assert [status_of(serving, one) for one in (gone, new)] == [EventStatus.CANCELLED, EventStatus.SCHEDULED]
     assert faults(serving.store.load(AuditRecord)) == []
 
 
@@ -134,6 +137,15 @@ async def test_a_tariff_concerns_a_group_or_everybody(serving, operator):
     assert (everybody.group, everybody.primacy) == (None, 2)
     assert chosen.primacy == 70
     assert len({made.mrid, made.rate_component, everybody.mrid, everybody.rate_component}) == 4
+
+
+async def test_a_group_stays_while_a_tariff_is_for_it(serving, operator):
+    of_group = GroupId((await create_group(operator, serving, "contract 7")).group.id)
+    made = await create_tariff(operator, serving, NewTariff(description="x", currency=EURO, group=of_group))
+    with pytest.raises(Conflict, match="tariff 'x' is for group contract 7; remove it first"):
+        await delete_group(operator, serving, of_group)
+    await remove_tariff(operator, serving, made.mrid)
+    await delete_group(operator, serving, of_group)
 
 
 async def test_a_followed_tariff_is_only_its_servers_to_change(serving, operator, tariff, price):
