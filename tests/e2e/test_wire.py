@@ -11,9 +11,11 @@ import pytest
 from lxml import etree
 
 from tierline.model.control import Setpoints
+from tierline.model.identity import GroupId
 from tierline.model.records import ReadingRecord, ResponseRecord
 from tierline.node.compose import prepare
-from tierline.operations.serving import dispatch, registry, topology
+from tierline.operations.serving import dispatch, groups, prices, registry, topology
+from tierline.protocols.sep2.views import short
 from tierline.security.keys import load_certificates
 from tierline.security.tls import client_context
 
@@ -121,6 +123,34 @@ async def test_a_client_gets_from_the_entry_to_its_control_by_links_alone(node):
         (control,) = controls.findall(f"{{{NS}}}DERControl")
         assert find(control, "mRID").text == record.mrid
         assert find(await wire.get(control.get("href")), "opModMaxLimW").text == "5000"
+
+
+async def test_a_client_gets_from_the_entry_to_what_a_kilowatt_hour_costs_by_links_alone(node):
+    state, _, _, connected = node
+    tariff = await prices.create_tariff(OPERATOR, state, prices.NewTariff(description="day ahead", currency=978))
+    other = await groups.create_group(OPERATOR, state, "others")
+    hidden = prices.NewTariff(description="hidden", currency=978, group=GroupId(other.group.id))
+    secret = await prices.create_tariff(OPERATOR, state, hidden)
+    new = prices.NewPrice(start=state.clock.now(), duration_s=3600, price=Decimal("-0.12345"))
+    (record,) = await prices.set_prices(OPERATOR, state, tariff.mrid, [new])
+    async with connected() as wire:
+
+        async def follow(root, name):
+            return await wire.get(f"{find(root, name).get('href')}?s=0&l=255")
+
+        listed = await follow(await wire.get("/dcap"), "TariffProfileListLink")
+        assert [found.text for found in listed.findall(f".//{{{NS}}}description")] == ["day ahead"]
+        assert (find(listed, "currency").text, find(listed, "pricePowerOfTenMultiplier").text) == ("978", "-5")
+        parts = await follow(listed, "RateComponentListLink")
+        unit = await follow(parts, "ReadingTypeLink")
+        # Watt-hours times ten to the third: per kilowatt-hour.
+        assert (find(unit, "uom").text, find(unit, "powerOfTenMultiplier").text) == ("72", "3")
+        intervals = await follow(parts, "ActiveTimeTariffIntervalListLink")
+        assert (find(intervals, "mRID").text, find(intervals, "currentStatus").text) == (record.mrid, "1")
+        costs = await follow(intervals, "ConsumptionTariffIntervalListLink")
+        assert (find(costs, "price").text, find(costs, "startValue").text) == ("-12345", "0")
+        status, _, _ = await wire.ask("GET", f"/tp/{short(secret.mrid)}")
+        assert status == 404
 
 
 async def test_pipelined_requests_are_answered_in_order_reads_and_writes_alike(node):
