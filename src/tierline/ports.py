@@ -7,12 +7,12 @@ behind `tierline.sim`.
 import asyncio
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol, TypeVar, runtime_checkable
 
-from tierline.model.capability import ANYTHING, Capability
+from tierline.model.capability import ANYTHING, Capability, Refusal
 from tierline.model.control import FunctionName, Setpoints
 from tierline.model.identity import ChannelId, Lfdi, Mrid
 from tierline.model.programs import FleetMember, FleetSeen, ProgramsSeen, Response
@@ -264,6 +264,8 @@ class ReadBack:
     """As read back, within the protocol's resolution."""
     writes: int
     """How many register writes it took; 0 when nothing differed."""
+    refused: Mapping[FunctionName, Refusal] = field(default_factory=dict)
+    """What the device did not take of it, or does not let go of; of these it holds what it held. All else holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,8 +311,9 @@ class Southbound(Protocol):
     ) -> ReadBack:
         """Make the device hold exactly `target` and read it back; functions that are absent are released.
 
-        `behind` is for what hands a target on to others: a device of its own has no use for it.
-        Raises: LinkError (unknown what holds), Unsupported, PeerError (the device refused; the old values hold).
+        `behind` is for what hands a target on to others: a device of its own has no use for it. One that can tell which
+        functions it refuses says so in the answer and carries out the others.
+        Raises: LinkError (unknown what holds), Unsupported, PeerError (it was refused as a whole; the old values hold).
         """
         ...
 

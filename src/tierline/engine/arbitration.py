@@ -10,9 +10,10 @@ so the DER stays open until the claim of the one who opened it ends or changes.
 
 import json
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import ROUND_DOWN, Decimal
+from types import MappingProxyType
 
 from tierline.engine.validity import lack_of_value
 from tierline.model.capability import ANYTHING, Capability
@@ -26,6 +27,10 @@ _RESOLUTION_PCT = Decimal("0.01")
 """Source: IEEE 2030.5-2018, PerCent: hundredths of a percent."""
 _POWER_FACTORS = frozenset({"fixed_pf_inject_w", "fixed_pf_absorb_w"})
 """Two halves of one reactive-power function: one control may set both."""
+
+
+Wish = tuple[FunctionName, Value, ChannelId, Mrid]
+"""One value of one function, and who wants it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +77,11 @@ class Claim:
         """Who speaks."""
         return (self.channel, self.mrid)
 
+    @property
+    def wish(self) -> "Wish":
+        """What is wanted, and by whom."""
+        return (self.function, self.value, self.channel, self.mrid)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -94,6 +104,11 @@ class Entry:
     """Why, in words an operator can read."""
 
     @property
+    def wish(self) -> "Wish":
+        """What is wanted, and by whom."""
+        return (self.function, self.value, self.channel, self.mrid)
+
+    @property
     def has_part(self) -> bool:
         """Whether it is carried out: applied, or in force beside what is applied."""
         return self.applied or self.binding is not None
@@ -109,6 +124,8 @@ class Applied:
     """How long the change may take; None: the DER's own ramp rate."""
     explanation: tuple[Entry, ...] = ()
     """One entry for each claim, by function, the strongest first."""
+    refused: frozenset[tuple[ChannelId, Mrid]] = frozenset()
+    """The events and defaults of which the DER refused something at the write (E24)."""
 
     @property
     def displaced(self) -> frozenset[tuple[ChannelId, Mrid]]:
@@ -119,6 +136,23 @@ class Applied:
     def sources(self) -> frozenset[tuple[ChannelId, Mrid]]:
         """The events and defaults that are carried out, at least in part."""
         return frozenset((entry.channel, entry.mrid) for entry in self.explanation if entry.has_part)
+
+    def without(self, refused: Mapping[FunctionName, str]) -> "Applied":
+        """Leave out the functions that the DER refused at the write, each for a reason (E24)."""
+        held_back = [entry for entry in self.explanation if entry.function in refused and entry.has_part]
+        return replace(
+            self,
+            setpoints=Setpoints.of({name: value for name, value in self.setpoints.items() if name not in refused}),
+            explanation=tuple(
+                entry
+                if entry not in held_back
+                else replace(
+                    entry, applied=False, applied_value=None, binding=None, reason=_refused(refused[entry.function])
+                )
+                for entry in self.explanation
+            ),
+            refused=frozenset((entry.channel, entry.mrid) for entry in held_back),
+        )
 
     def to_json(self) -> bytes:
         """Write it down for `tierline explain`, the same bytes for the same decision."""
@@ -140,13 +174,22 @@ def arbitrate(
     supported: frozenset[FunctionName],
     carries_ramp_time: bool = True,
     capability: Capability = ANYTHING,
+    given_up: Mapping[Wish, str] = MappingProxyType({}),
 ) -> Applied:
     """Merge what all channels want into what the DER does.
 
-    A claim that the DER cannot carry out (any more: it may have been exchanged) is refused and binds nobody.
+    A claim that the DER cannot carry out (any more: it may have been exchanged) is refused and binds nobody; so is one that
+    was given up, for the reason that is given, after the DER refused it at the write (E24).
     """
     ordered = sorted(set(claims), key=lambda claim: claim.strength, reverse=True)
-    verdicts = {claim: _Verdict(_refusal(claim, supported, carries_ramp_time, capability)) for claim in ordered}
+    verdicts = {
+        claim: _Verdict(
+            _refused(given_up[claim.wish])
+            if claim.wish in given_up
+            else _refusal(claim, supported, carries_ramp_time, capability)
+        )
+        for claim in ordered
+    }
     usable = [claim for claim in ordered if not verdicts[claim].reason]
     bounds = _judge_limits(usable, verdicts, ratings)
     _judge_permissions(usable, verdicts)
@@ -191,6 +234,10 @@ def _refusal(
     return fault_of(claim.function, claim.value) or lack_of_value(
         claim.function, claim.value, carries_ramp_time=carries_ramp_time, capability=capability
     )
+
+
+def _refused(why: str) -> str:
+    return f"refused by the device: {why}"
 
 
 def _value_of(claim: Claim, verdict: _Verdict) -> Value:

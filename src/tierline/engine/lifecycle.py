@@ -2,7 +2,7 @@
 
 Two rules, as in h11's state machine. Every change of state stands in `TRANSITIONS` and nowhere else, with the Responses it
 brings. And nothing here knows other events: who outranks whom is a relation of two, when it matters is the business of
-`engine.following.schedule`. The sentences E1 to E23 are those of docs/rules.md.
+`engine.following.schedule`. The sentences E1 to E24 are those of docs/rules.md.
 
 All times are times of the server that owns the event.
 """
@@ -89,6 +89,7 @@ TRANSITIONS: Mapping[State, Mapping[Cause, tuple[State, tuple[ResponseStatus, ..
             Cause.DISPLACE: (State.DISPLACED, (_R.ABORTED_SERVER,)),
             Cause.LAPSE: (State.LAPSED, ()),
             Cause.OPT_OUT: (State.OPTED_OUT, (_R.USER_OPT_OUT,)),
+            Cause.NOT_SUPPORTED: (State.REJECTED, (_R.REJECTED_PARAMETER,)),
         },
         State.STARTED: {
             Cause.END: (State.COMPLETED, (_R.COMPLETED,)),

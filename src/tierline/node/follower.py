@@ -460,8 +460,10 @@ class Follower:
                 log.warning("write_failed", lfdi=self._me.lfdi, why=str(error))
                 outcome = WriteFailed(sequence=order.sequence, reason=str(error))
             else:
-                log.info("applied", lfdi=self._me.lfdi, setpoints=list(order.setpoints), writes=held.writes)
-                outcome = WriteDone(sequence=order.sequence, read_back=held.setpoints)
+                log.info("applied", lfdi=self._me.lfdi, setpoints=list(held.setpoints), writes=held.writes)
+                for name, refusal in held.refused.items():
+                    log.warning("refused_by_device", lfdi=self._me.lfdi, function=name, why=refusal.reason)
+                outcome = WriteDone(sequence=order.sequence, read_back=held.setpoints, refused=held.refused)
             finally:
                 self._under_way = None
                 if life == self._life:

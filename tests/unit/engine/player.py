@@ -105,6 +105,8 @@ class Player:
         self.writes = []
         """(seconds, setpoints) of every write that changed the device."""
         self.fails = False
+        self.refuses = {}
+        """What the device does not take, by function: the refusal, or a function that gives it, or None, for a value."""
         self.steps = 0
         self.cuts = set(cuts)
         """Numbers of the steps before which the power is cut."""
@@ -164,10 +166,19 @@ class Player:
     def _write(self, effect, t):
         if self.fails:
             return WriteFailed(sequence=effect.sequence, reason="no answer")
-        if effect.setpoints != self.device:
-            self.device = effect.setpoints
-            self.writes.append((t, effect.setpoints))
-        return WriteDone(sequence=effect.sequence, read_back=effect.setpoints)
+        refused = {
+            name: refusal
+            for name, given in self.refuses.items()
+            if name in effect.setpoints
+            and (refusal := given(effect.setpoints[name]) if callable(given) else given) is not None
+        }
+        taken = {name: value for name, value in effect.setpoints.items() if name not in refused}
+        untouched = {name: value for name, value in self.device.items() if name in refused}
+        held = Setpoints.of(taken | untouched)
+        if held != self.device:
+            self.device = held
+            self.writes.append((t, held))
+        return WriteDone(sequence=effect.sequence, read_back=Setpoints.of(taken), refused=refused)
 
     def _step(self):
         self.steps += 1

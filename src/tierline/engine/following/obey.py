@@ -14,13 +14,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal, assert_never
 
-from tierline.engine.arbitration import Applied, Claim, Ratings, arbitrate
+from tierline.engine.arbitration import Applied, Claim, Entry, Ratings, arbitrate
 from tierline.engine.following import document
 from tierline.engine.following.link import Link
+from tierline.engine.following.refusals import Refusals
 from tierline.engine.following.schedule import FORGET_AFTER, Schedule, ScheduleRules
 from tierline.engine.following.writer import Writer
 from tierline.engine.lifecycle import Draw, EventState
-from tierline.model.capability import ANYTHING, Capability
+from tierline.model.capability import ANYTHING, Capability, Refusal
 from tierline.model.control import FunctionName, Setpoints
 from tierline.model.errors import ConfigError
 from tierline.model.functions import FUNCTIONS, Merge
@@ -57,10 +58,12 @@ class Persisted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteDone:
-    """What an `Apply` asked for was written and read back."""
+    """What an `Apply` asked for was written and read back, but for what the DER refused."""
 
     sequence: int
     read_back: Setpoints
+    refused: Mapping[FunctionName, Refusal] = field(default_factory=dict)
+    """What is held back of it (E24)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +204,7 @@ class Obey:
         self._is_restored = False
         """Whether events may be left of a channel that the configuration no longer obeys."""
         self._writer = Writer()
+        self._refusals = Refusals()
         self._sequence = 0
         self._persisting: int | None = None
         self._unsaved: dict[tuple[object, ...], Record] = {}
@@ -239,6 +243,11 @@ class Obey:
     def applied(self) -> Applied | None:
         """What the DER holds, as read back, and why; None while it is not known."""
         return self._writer.held
+
+    @property
+    def refused(self) -> Mapping[FunctionName, str]:
+        """What is held back at the DER because it refuses it, and why (E24)."""
+        return self._refusals.standing
 
     @property
     def decision(self) -> Applied:
@@ -296,7 +305,7 @@ class Obey:
                 if event.sequence == self._persisting:
                     self._persisting = None
             case WriteDone():
-                self._confirm(self._writer.done(event.sequence, event.read_back, now), now)
+                self._take_outcome(event, now)
             case WriteFailed():
                 self._writer.failed(event.sequence, now)
             case DerChanged():
@@ -317,6 +326,25 @@ class Obey:
         change_at = self._changes[0].since if self._changes else None
         return min((time for time in (self._boundary, retry_at, change_at) if time is not None), default=None)
 
+    def _take_outcome(self, event: WriteDone, now: datetime) -> None:
+        refused = {name: refusal.reason for name, refusal in event.refused.items()}
+        held = self._writer.done(event.sequence, event.read_back, now, refused)
+        target = self._writer.target
+        if held is None or target is None:
+            return
+        self._confirm(held, now)
+        for entry in self._refusals.note(target, event.refused):
+            self._give_up(entry, refused[entry.function], now)
+
+    def _give_up(self, entry: Entry, why: str, now: datetime) -> None:
+        """Do without what the DER refuses: an event that has not started is rejected, a default is left out (E24)."""
+        self._is_stale = True
+        if entry.is_event:
+            link = self._links[entry.channel]
+            link.schedule.reject(entry.mrid, f"the device refused it: {why}", link.time(now))
+        else:
+            self._refusals.given_up[entry.wish] = why
+
     def _change(self, event: DerChanged) -> None:
         self._rules = replace(
             self._rules,
@@ -328,6 +356,7 @@ class Obey:
         for name, link in self._links.items():
             link.schedule.rules = _schedule_rules(self._rules, name, link.schedule.rules.of_record)
         self._writer.forget()
+        self._refusals.forget()
         self._is_stale = True
 
     def _may_refuse(self, link: Link) -> bool:
@@ -395,9 +424,11 @@ class Obey:
         """Arbitrate, and displace what lost everything to another channel, until nothing is displaced (A3)."""
         while True:
             claims = self._claims(now)
+            self._refusals.keep_only(claims)
             self._decision = arbitrate(
                 claims,
                 ratings=self._rules.ratings,
+                given_up=self._refusals.given_up,
                 capability=self._rules.capability,
                 supported=self._rules.supported,
                 carries_ramp_time=self._rules.carries_ramp_time,
@@ -424,13 +455,11 @@ class Obey:
         ]
         return claims + owner
 
-    def _confirm(self, applied: Applied | None, now: datetime) -> None:
+    def _confirm(self, applied: Applied, now: datetime) -> None:
         """Note what was read back: its events have started (E17)."""
-        if applied is None:
-            return
         by_channel: dict[ChannelId, list[Mrid]] = {}
         for entry in applied.explanation:
-            if entry.is_event and entry.has_part:
+            if entry.is_event and entry.has_part and (entry.channel, entry.mrid) not in applied.refused:
                 by_channel.setdefault(entry.channel, []).append(entry.mrid)
         for channel, mrids in by_channel.items():
             self._links[channel].schedule.confirm(mrids)

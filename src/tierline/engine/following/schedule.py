@@ -162,6 +162,14 @@ class Schedule:
             self._time = now
         return is_live
 
+    def reject(self, mrid: Mrid, why: str, now: datetime) -> None:
+        """End an event that has not started because the DER refused a value of it at the write (E24)."""
+        self.advance(now)  # what ends now ends first
+        event = self.events.get(mrid)
+        if event is not None and event.state is State.RECEIVED:
+            self._move(replace(event, refusal=why), Cause.NOT_SUPPORTED)
+            self._settle(now)
+
     def hand_over(self, now: datetime) -> None:
         """End what was known before another channel became the one of record (A8)."""
         is_now = self._time is None or self._time <= now

@@ -6,6 +6,7 @@ defaults still gets what is commanded. Nothing is reported as held but what was 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -85,8 +86,14 @@ class Autonomous:
                 if self._gives_way:
                     raise LinkError("a newer target does not wait for this one without its defaults") from error
             else:
-                kept = {name: value for name, value in back.setpoints.items() if name in target}
-                return ReadBack(setpoints=Setpoints.of(kept), writes=back.writes)
+                refused = {name: refusal for name, refusal in back.refused.items() if name in beside}
+                if not refused:
+                    return _of_target(back, target)
+                # Nothing that is commanded may wait for a default that the device does not keep.
+                log.warning("defaults_refused", functions=sorted(refused), reason=next(iter(refused.values())).reason)
+                whole = Setpoints.of({name: value for name, value in whole.items() if name not in refused})
+                rest = await self._south.apply(whole, ramp_time_s=ramp_time_s, behind=behind)
+                return _of_target(replace(rest, writes=back.writes + rest.writes), target)
         return await self._south.apply(target, ramp_time_s=ramp_time_s, behind=behind)
 
     def give_way(self, target: Setpoints) -> None:
@@ -107,6 +114,13 @@ class Autonomous:
         await self._south.close()
 
 
+def _of_target(back: ReadBack, target: Setpoints) -> ReadBack:
+    """Leave the defaults out of what was read back."""
+    kept = {name: value for name, value in back.setpoints.items() if name in target}
+    refused = {name: refusal for name, refusal in back.refused.items() if name in target}
+    return ReadBack(setpoints=Setpoints.of(kept), writes=back.writes, refused=refused)
+
+
 def beside_target(values: Mapping[FunctionName, Value], target: Setpoints) -> dict[FunctionName, Value]:
     """Choose the defaults that do not stand in the way of what is commanded.
 
@@ -121,7 +135,7 @@ def beside_target(values: Mapping[FunctionName, Value], target: Setpoints) -> di
 
 
 def values_for(facts: DeviceFacts, defaults: Mapping[str, Default]) -> dict[FunctionName, Value]:
-    """Put defaults into the terms of one device: those it can carry out, percentages of apparent power brought to setMaxVar."""
+    """Put defaults into the terms of one device: those it keeps, percentages of apparent power brought to setMaxVar."""
     found: dict[FunctionName, Value] = {}
     for number, (name, default) in enumerate(sorted(defaults.items())):
         if name not in facts.functions:
@@ -132,7 +146,7 @@ def values_for(facts: DeviceFacts, defaults: Mapping[str, Default]) -> dict[Func
         reference, scale = _reference(name, facts)
         # The curve has no name of its own in any register: one that is the same at every start will do.
         found[name] = curve_of(default, mrid(number, 0), y_reference=reference, y_scale=scale)
-    return found
+    return {name: value for name, value in found.items() if not facts.capability.why_not(name, value)}
 
 
 def _reference(function: FunctionName, facts: DeviceFacts) -> tuple[Reference, Decimal]:

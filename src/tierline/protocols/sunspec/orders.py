@@ -1,12 +1,13 @@
 """From setpoints to what must be written: pure functions of the target and of the blocks read from the device.
 
-Three rules. Everything is checked before anything is written. What restricts is written before what frees, and a value
+Three rules. Everything is checked before anything is written, and what cannot be held is left out, alone. What restricts is written before what frees, and a value
 before the point that switches it on. Registers that act at once do not wait for curves.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Final, assert_never
 
 from tierline.model.control import Curve, CurvePoint, Droop, FixedVar, PowerFactor, Setpoints
@@ -28,6 +29,8 @@ from tierline.protocols.sunspec.mapping import (
     ScalarRow,
 )
 
+_RESTRICTING: Final = frozenset({Rank.LIMIT, Rank.RESTRICT})
+"""When limits of active power are written."""
 ENABLE: Final = "Ena"
 """What switches a model of stored curves on."""
 OPEN_LOOP_SHARE: Final = Decimal("0.768621786840241")
@@ -49,6 +52,8 @@ class WritePoints:
     """By path."""
     rounding: str | None = None
     """How numbers are brought to the device's resolution; None: to the nearest step."""
+    functions: frozenset[str] = field(default=frozenset(), compare=False)
+    """Whose step it is; what comes of it concerns these alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +66,21 @@ class AdoptStored:
     """The model number."""
     values: Mapping[str, Value]
     """By path inside the curve's group; what is not named is taken over from the active one."""
+    functions: frozenset[str] = field(default=frozenset(), compare=False)
+    """Whose step it is; what comes of it concerns these alone."""
 
 
 Step = WritePoints | AdoptStored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What must be written for a target, and what cannot be."""
+
+    steps: tuple[Step, ...]
+    """In the order they are safe in."""
+    refused: Mapping[str, str]
+    """The functions that the device cannot hold with the values wanted, and why; no step concerns them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,16 +93,19 @@ class DeadMan:
     """What then holds of the functions commanded; those that are not in it are switched off."""
 
 
+_ROWS: Final[Mapping[str, FunctionRow]] = MappingProxyType({row.name: row for row in FUNCTIONS})
+
+
 def rows_named(names: Iterable[str]) -> tuple[FunctionRow, ...]:
     """Find the rows of functions.
 
     Raises: Unsupported for a function that SunSpec has no place for.
     """
-    by_name = {row.name: row for row in FUNCTIONS}
-    unknown = sorted(set(names) - by_name.keys())
+    wanted = tuple(names)
+    unknown = sorted(set(wanted) - _ROWS.keys())
     if unknown:
         raise Unsupported(f"SunSpec models 701 to 715 have no place for {', '.join(unknown)}")
-    return tuple(by_name[name] for name in names)
+    return tuple(_ROWS[name] for name in wanted)
 
 
 def is_supported(row: FunctionRow, block: Block) -> bool:
@@ -119,25 +139,69 @@ def staging_index(block: Block, adoption: Adoption) -> int | None:
     return None
 
 
-def plan(target: Setpoints, blocks: Mapping[int, Block], dead_man: DeadMan | None = None) -> list[Step]:
-    """List the steps that bring a device from what its blocks say to the target, in the order they are safe in.
+def plan(
+    target: Setpoints,
+    blocks: Mapping[int, Block],
+    dead_man: DeadMan | None = None,
+    *,
+    fits: Callable[[Step], object] = lambda _: None,
+) -> Plan:
+    """List the steps that bring a device from what its blocks say to the target, but for what it cannot hold of it.
 
-    A step whose points already hold is left to the writer, who compares registers.
-    Raises: Unsupported when the device cannot carry out the target as a whole.
+    `fits` raises Unsupported for a step whose values no register holds. A step whose points already hold is left to the
+    writer, who compares registers.
     """
-    rows = rows_named(target)
-    for row in rows:
-        if row.model_id not in blocks or not is_supported(row, blocks[row.model_id]):
-            raise Unsupported(f"the device does not implement what {row.name} needs in model {row.model_id}")
-    _refuse_rivals(rows)
     steps: list[Step] = []
-    for row in rows:
-        block = blocks[row.model_id]
-        if dead_man is not None and isinstance(row, ScalarRow | PowerFactorRow | FixedVarRow):
-            steps += _reversion_steps(row, target[row.name], dead_man, block)
-        steps += _steps(row, target[row.name], block)
-    steps = [*_merged(steps), *_releases(rows, blocks)]
-    return sorted(steps, key=lambda step: step.rank)
+    refused: dict[str, str] = {}
+    owners: dict[tuple[int, str], str] = {}
+    for name, value in target.items():
+        try:
+            own = _own_steps(name, value, blocks, dead_man, owners)
+            for step in own:
+                fits(step)
+        except Unsupported as refusal:
+            refused[name] = str(refusal)
+        else:
+            steps += own
+    steps = [*_merged(steps), *_releases(target, blocks)]
+    return Plan(steps=tuple(sorted(steps, key=lambda step: step.rank)), refused=refused)
+
+
+def _own_steps(
+    name: str,
+    value: Canonical,
+    blocks: Mapping[int, Block],
+    dead_man: DeadMan | None,
+    owners: dict[tuple[int, str], str],
+) -> list[Step]:
+    """List the steps of one function; `owners` are those that have been listed, by what switches them on.
+
+    Raises: Unsupported when the device cannot carry it out.
+    """
+    (row,) = rows_named([name])
+    block = blocks.get(row.model_id)
+    if block is None or not is_supported(row, block):
+        raise Unsupported(f"the device does not implement what {name} needs in model {row.model_id}")
+    steps: list[Step] = []
+    if dead_man is not None and isinstance(row, ScalarRow | PowerFactorRow | FixedVarRow):
+        steps += _reversion_steps(row, value, dead_man, block)
+    steps += _steps(row, value, block)
+    if (enable := _enable(row)) and not isinstance(row, CurveRow | DroopRow):
+        rival = owners.setdefault((row.model_id, enable), name)
+        if rival != name:
+            raise Unsupported(f"{rival} and {name} share {row.model_id}.{enable}: command one of them")
+    return [replace(step, functions=frozenset({name})) for step in steps]
+
+
+def is_restriction(name: str, value: Canonical) -> bool:
+    """Tell whether a value of a function keeps active power down: while it is refused nothing else that does is given back."""
+    match _ROWS.get(name):
+        case PermissionRow():
+            return value is False
+        case ScalarRow(rank=rank) | CurveRow(rank=rank):
+            return rank in _RESTRICTING
+        case _:
+            return False
 
 
 def is_held_up(target: Setpoints, running: Setpoints) -> bool:
@@ -146,15 +210,6 @@ def is_held_up(target: Setpoints, running: Setpoints) -> bool:
     return bool(released) or any(
         running.get(name) != value for name, value in target.items() if not isinstance(value, Curve | Droop)
     )
-
-
-def _refuse_rivals(rows: Iterable[FunctionRow]) -> None:
-    owners: dict[tuple[int, str], str] = {}
-    for row in rows:
-        if (enable := _enable(row)) and not isinstance(row, CurveRow | DroopRow):
-            rival = owners.setdefault((row.model_id, enable), row.name)
-            if rival != row.name:
-                raise Unsupported(f"{rival} and {row.name} share {row.model_id}.{enable}: command one of them")
 
 
 def _enable(row: FunctionRow) -> str:
@@ -323,27 +378,36 @@ def _merged(steps: Iterable[Step]) -> list[Step]:
             None,
         )
         if twin is not None:
-            merged[twin] = replace(merged[twin], values={**merged[twin].values, **step.values})
-        elif step not in merged or ADOPTIONS.get(step.model_id) is None:
+            merged[twin] = _joined(merged[twin], step, values={**merged[twin].values, **step.values})
+        elif step in merged and ADOPTIONS.get(step.model_id) is not None:
+            same = merged.index(step)
+            merged[same] = _joined(merged[same], step, values=step.values)
+        else:
             merged.append(step)
     return merged
 
 
-def _releases(rows: Iterable[FunctionRow], blocks: Mapping[int, Block]) -> Iterator[WritePoints]:
-    wanted = {(row.model_id, _enable(row)) for row in rows}
-    names = {row.name for row in rows}
+def _joined(one: Step, other: Step, values: Mapping[str, Value]) -> Step:
+    return replace(one, values=values, functions=one.functions | other.functions)
+
+
+def _releases(target: Setpoints, blocks: Mapping[int, Block]) -> Iterator[WritePoints]:
+    """Release what is not in the target, but for what shares its switch with something that is, whether that is refused or not."""
+    wanted = {(row.model_id, _enable(row)) for row in FUNCTIONS if row.name in target}
     for row in FUNCTIONS:
         block = blocks.get(row.model_id)
-        if row.name in names or block is None or not is_supported(row, block):
+        if row.name in target or block is None or not is_supported(row, block):
             continue
+        own = frozenset({row.name})
         if isinstance(row, PermissionRow):
-            yield WritePoints(rank=Rank.PERMIT, model_id=row.model_id, values={row.path: 1})
+            yield WritePoints(rank=Rank.PERMIT, model_id=row.model_id, values={row.path: 1}, functions=own)
             continue
         enable = _enable(row)
         if _release(row) is Release.DISABLE and (row.model_id, enable) not in wanted:
-            rank = Rank.FREE if isinstance(row, ScalarRow) and row.rank is Rank.LIMIT else Rank.RELEASE
+            is_limit = isinstance(row, ScalarRow | CurveRow) and row.rank in _RESTRICTING
             wanted.add((row.model_id, enable))
-            yield WritePoints(rank=rank, model_id=row.model_id, values={enable: 0})
+            rank = Rank.FREE if is_limit else Rank.RELEASE
+            yield WritePoints(rank=rank, model_id=row.model_id, values={enable: 0}, functions=own)
 
 
 def _release(row: FunctionRow) -> Release:

@@ -1,8 +1,9 @@
 """The client face: one inverter, found, read and commanded over SunSpec Modbus.
 
-Three rules. One writer: an apply runs to its end before the next begins. It ends early only while it waits for a device to
+Four rules. One writer: an apply runs to its end before the next begins. It ends early only while it waits for a device to
 adopt a curve, so that nothing else waits for that. Nothing is reported as held that was not read back from the device after
-it was written.
+it was written. And what the device refuses keeps nothing else from being written, but for what frees active power while a
+limit of it is refused.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from typing import Final, assert_never
 
 import structlog
 
-from tierline.model.capability import Capability
+from tierline.model.capability import Capability, Firmness, Refusal
 from tierline.model.control import FunctionName, Setpoints
 from tierline.model.errors import LinkError, PeerError, Unsupported
 from tierline.model.identity import DerId
@@ -49,6 +50,13 @@ REFRESH_EVERY: Final = timedelta(hours=1)
 """Between two looks at ratings and settings. They change by an installer's hand: an hour is soon, and costs a few reads."""
 MAX_MODELS: Final = 128
 """Models of one device; more than that is not a map."""
+
+
+_FREEING: Final = frozenset({mapping.Rank.FREE, mapping.Rank.PERMIT})
+
+
+class Declined(PeerError):
+    """The device did not take what was written; what it held before it holds still, or it holds something else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,9 +181,10 @@ class SunSpecDevice:
     ) -> ReadBack:
         """Make the device hold exactly `target`, writing only what differs, and read it back.
 
-        SunSpec has no ramp time of one command, so one that is asked for is refused.
+        SunSpec has no ramp time of one command, so one that is asked for is refused. What the device cannot hold or does not
+        take of the target stands in the answer; all else of it holds.
         Raises: LinkError (what holds is unknown, or it gave way), Unsupported (nothing was written), PeerError (the device
-        refused or holds something else).
+        answers nonsense, or is another one).
         """
         if ramp_time_s is not None:
             raise Unsupported(f"SunSpec has no ramp time of one command; {ramp_time_s} s cannot be kept to")
@@ -199,26 +208,44 @@ class SunSpecDevice:
         await self._know_map()
         concerned = sorted(orders.models_concerned(target) & self._models.keys())
         held = {model_id: await self._held(model_id) for model_id in concerned}
-        steps = orders.plan(target, _blocks(held), self._dead_man)
-        for step in steps:
-            step_changes(step, held[step.model_id])  # what does not fit is refused before anything is written
+        plan = self._plan(target, held)
+        refused = {name: Refusal(reason=why, firmness=Firmness.NEVER) for name, why in plan.refused.items()}
         writes = 0
-        for step in steps:
-            writes += await self._carry_out(step, held[step.model_id])
+        for step in plan.steps:
+            if step.functions <= refused.keys():
+                continue
+            if step.rank in _FREEING and _is_unrestrained(target, refused):
+                if step_changes(step, held[step.model_id]):
+                    waits = Refusal(reason="it waits while a limit is refused", firmness=Firmness.WAITS)
+                    refused |= dict.fromkeys(step.functions - refused.keys(), waits)
+                continue
+            try:
+                writes += await self._carry_out(step, held[step.model_id])
+            except Declined as fault:
+                log.warning("declined", der_id=self._der_id, functions=sorted(step.functions), reason=str(fault))
+                refused |= dict.fromkeys(step.functions, Refusal(reason=str(fault), firmness=Firmness.DECLINED))
         if writes:
-            for model_id in {step.model_id for step in steps}:
+            for model_id in {step.model_id for step in plan.steps}:
                 held[model_id] = await self._held(model_id)
-        blocks = _blocks(held)
-        for step in orders.plan(target, blocks, self._dead_man):
-            if changes := step_changes(step, held[step.model_id]):
+        for step in self._plan(target, held).steps:
+            if (changes := step_changes(step, held[step.model_id])) and not step.functions <= refused.keys():
                 what = ", ".join(f"{step.model_id}.{path} = {value}" for path, value in step.values.items())
-                raise PeerError(f"{self._link.endpoint} does not hold {what} ({len(changes)} runs of registers differ)")
+                why = f"{self._link.endpoint} does not hold {what} ({len(changes)} runs of registers differ)"
+                refused |= dict.fromkeys(step.functions, Refusal(reason=why, firmness=Firmness.DECLINED))
+        blocks = _blocks(held)
+        kept = Setpoints.of({name: value for name, value in target.items() if name not in refused})
         self._timers = frozenset(
             (row.model_id, timer)
-            for row in orders.rows_named(target)
+            for row in orders.rows_named(kept)
             if (timer := orders.timer_of(row, blocks[row.model_id])) is not None
         )
-        return ReadBack(setpoints=orders.held(target, blocks), writes=writes)
+        return ReadBack(setpoints=orders.held(kept, blocks), writes=writes, refused=refused)
+
+    def _plan(self, target: Setpoints, held: Mapping[int, Held]) -> orders.Plan:
+        """List what must be written; what does not fit is left out before anything is written."""
+        return orders.plan(
+            target, _blocks(held), self._dead_man, fits=lambda step: step_changes(step, held[step.model_id])
+        )
 
     async def keep_alive(self) -> None:
         """Give the device a sign of life: restart the reversion timers in use and count its controller heartbeat up.
@@ -361,17 +388,23 @@ class SunSpecDevice:
         writes = 0
         for first, last in held.layout.spans(run.offset, run.offset + run.count, MAX_WRITE):
             data = run.data[2 * (first - run.offset) : 2 * (last - run.offset)]
-            await self._link.write(held.address + first, data)
+            await self._told(held.address + first, data)
             back = await self._link.read(held.address + first, last - first)
             held.registers[2 * first : 2 * last] = back
             writes += 1
             if back != data:
                 names = ", ".join(place.path for place in held.layout.covering(first, last))
-                raise PeerError(
+                raise Declined(
                     f"{self._link.endpoint} holds {back.hex()} after {data.hex()} was written to {names}",
                     path=str(held.layout.model_id),
                 )
         return writes
+
+    async def _told(self, address: int, data: bytes) -> None:
+        try:
+            await self._link.write(address, data)
+        except ModbusFault as fault:
+            raise Declined(str(fault)) from fault
 
     async def _adopt(self, step: orders.AdoptStored, held: Held) -> int:
         """Write a stored curve that is not active, have it adopted, and see it active.
@@ -391,7 +424,7 @@ class SunSpecDevice:
             writes += await self._write(held, run)
         # The first stored curve has number 1.
         (request,) = held.layout.encode_runs({adoption.request: index + 1}, held.block())
-        await self._link.write(held.address + request.offset, request.data)
+        await self._told(held.address + request.offset, request.data)
         await self._see_adopted(step, held, adoption)
         return writes + 1
 
@@ -412,7 +445,7 @@ class SunSpecDevice:
             result = held.block().code(adoption.result)
             # The outcome of an earlier adoption may stand there for a moment: a failure is believed at once only when it is new.
             if result == AdoptionResult.FAILED and (before != AdoptionResult.FAILED or look > 0):
-                raise PeerError(
+                raise Declined(
                     f"{self._link.endpoint} did not adopt the values it was given for {held.layout.name}; the old ones hold",
                     path=f"{step.model_id}.{adoption.result}",
                 )
@@ -423,7 +456,7 @@ class SunSpecDevice:
                 raise LinkError(
                     f"{self._link.endpoint} goes on adopting the new {held.layout.name}; a newer target does not wait for it"
                 )
-        raise LinkError(
+        raise Declined(
             f"{self._link.endpoint} did not show the new {held.layout.name} within {self._adopting.most_s} s "
             f"({adoption.result} = {held.block().code(adoption.result)}); it may still adopt it"
         )
@@ -482,6 +515,15 @@ def _differing(run: Run, held: Held) -> Run | None:
         return None
     start, end = places[0].offset, places[-1].end
     return Run(offset=start, data=run.data[2 * (start - run.offset) : 2 * (end - run.offset)])
+
+
+def _is_unrestrained(target: Setpoints, refused: Mapping[FunctionName, Refusal]) -> bool:
+    """Tell whether something that would keep active power down is refused."""
+    return any(
+        name in target and orders.is_restriction(name, target[name])
+        for name, refusal in refused.items()
+        if refusal.firmness is not Firmness.WAITS
+    )
 
 
 def _blocks(held: Mapping[int, Held]) -> dict[int, Block]:

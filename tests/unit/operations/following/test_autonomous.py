@@ -3,6 +3,7 @@ from decimal import Decimal
 
 import pytest
 
+from tierline.model.capability import Capability, Firmness, Keeps, Refusal
 from tierline.model.control import Curve, FixedVar, Reference, Setpoints
 from tierline.model.defaults import Category, Profile
 from tierline.model.errors import LinkError, PeerError, Unsupported
@@ -223,3 +224,41 @@ async def test_defaults_follow_the_settings_of_the_device():
 
 async def test_a_device_that_cannot_be_adjusted_does_not_change():
     assert await Autonomous(Device(), ieee()).refreshed() is None
+
+
+class Choosy(Device):
+    """A south link that says which functions it refuses, and carries out the others."""
+
+    async def apply(self, target, *, ramp_time_s=None, behind=None):
+        self.applied.append((target, ramp_time_s, behind))
+        refused = {
+            name: Refusal(reason="no", firmness=Firmness.DECLINED) for name in target if name in self.refuses.split()
+        }
+        kept = {name: value for name, value in target.items() if name not in refused}
+        return ReadBack(setpoints=Setpoints.of(kept), writes=2, refused=refused)
+
+
+async def test_a_default_that_is_refused_is_left_out_and_the_others_are_kept():
+    device = Choosy(refuses="volt_watt")
+    back = await Autonomous(device, rule21()).apply(LIMIT)
+    assert (dict(back.setpoints), back.refused, back.writes) == (dict(LIMIT), {}, 4)
+    first, last = (told for told, *_ in device.applied)
+    assert set(first) - set(last) == {"volt_watt"}
+    assert {"max_lim_w_pct", "lvrt_must_trip"} <= set(last)
+
+
+async def test_what_is_refused_of_what_is_commanded_is_said_and_the_defaults_stay():
+    device = Choosy(refuses="max_lim_w_pct")
+    back = await Autonomous(device, rule21()).apply(LIMIT)
+    assert back.refused.keys() == {"max_lim_w_pct"}
+    assert dict(back.setpoints) == {}
+    assert len(device.applied) == 1
+
+
+async def test_a_default_that_the_device_does_not_keep_is_not_tried():
+    device = Device()
+    room = Keeps(parts={}, points=1, references=None)
+    device.facts = replace(device.facts, capability=Capability(functions={"volt_watt": room}))
+    await Autonomous(device, rule21()).apply(Setpoints())
+    assert "volt_watt" not in device.held
+    assert "lvrt_must_trip" in device.held

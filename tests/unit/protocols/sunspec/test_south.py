@@ -5,11 +5,12 @@ from decimal import Decimal
 
 import pytest
 
+from tierline.model.capability import Firmness
 from tierline.model.control import Curve, CurvePoint, Droop, FixedVar, PowerFactor, Reference, Setpoints
 from tierline.model.errors import LinkError, PeerError, TierlineError, Unsupported
 from tierline.model.identity import Mrid
 from tierline.protocols.sunspec.codec import compile_layout
-from tierline.protocols.sunspec.device import standard_models
+from tierline.protocols.sunspec.device import standard_image, standard_models
 from tierline.protocols.sunspec.image import RegisterImage
 from tierline.protocols.sunspec.inverter import Changed
 from tierline.protocols.sunspec.modbus import ModbusFault
@@ -152,8 +153,8 @@ async def test_one_model_with_impossible_counts_does_not_hide_the_others(bench):
     facts = await bench.device.discover()
     assert "volt_var" not in facts.functions
     assert "volt_watt" in facts.functions
-    with pytest.raises(Unsupported, match="volt_var"):
-        await bench.device.apply(target(volt_var=VOLT_VAR))
+    refused = (await bench.device.apply(target(volt_var=VOLT_VAR))).refused
+    assert refused["volt_var"].firmness is Firmness.NEVER
     await bench.device.close()
 
 
@@ -474,10 +475,15 @@ async def test_a_value_never_holds_with_the_meaning_of_another(bench):
         ({"fixed_var": FixedVar(value_pct=Decimal(1), reference=Reference.SET_EFFECTIVE_V)}, "SET_EFFECTIVE_V"),
     ],
 )
-async def test_what_cannot_be_carried_out_is_refused_before_anything_is_written(bench, values, complaint):
-    with pytest.raises(Unsupported, match=complaint):
-        await bench.device.apply(Setpoints.of({"energize": False} | values))
-    assert bench.network.writes() == 0
+async def test_what_cannot_be_carried_out_is_refused_alone_and_none_of_it_is_written(bench, values, complaint):
+    """Of two that exclude each other the second."""
+    back = await bench.device.apply(Setpoints.of({"energize": False} | values))
+    last = list(values)[-1]
+    assert complaint in back.refused[last].reason
+    assert {name: refusal.firmness for name, refusal in back.refused.items()} == {last: Firmness.NEVER}
+    assert set(back.setpoints) == {"energize", *values} - {last}
+    assert bench.inverter.image.block(703).code("ES") == 0
+    assert bench.network.writes() == 1 + 2 * (len(values) - 1)
     await bench.device.close()
 
 
@@ -510,8 +516,10 @@ async def test_a_device_that_holds_another_value_than_was_written_is_found_out(b
 
     await bench.device.discover()
     bench.unit = Clamping()
-    with pytest.raises(PeerError, match=r"holds 1388 after 0fa0 was written to WMaxLimPct"):
-        await bench.device.apply(target(max_lim_w_pct=Decimal(40)))
+    back = await bench.device.apply(target(max_lim_w_pct=Decimal(40)))
+    assert "holds 1388 after 0fa0 was written to WMaxLimPct" in back.refused["max_lim_w_pct"].reason
+    assert back.refused["max_lim_w_pct"].firmness is Firmness.DECLINED
+    assert dict(back.setpoints) == {}
     await bench.device.close()
 
 
@@ -531,8 +539,8 @@ async def test_a_device_that_forgets_after_the_read_back_is_found_out(bench):
 
     await bench.device.discover()
     bench.unit = Forgetful()
-    with pytest.raises(PeerError, match="does not hold"):
-        await bench.device.apply(target(max_lim_w_pct=Decimal(40)))
+    back = await bench.device.apply(target(max_lim_w_pct=Decimal(40)))
+    assert "does not hold" in back.refused["max_lim_w_pct"].reason
     await bench.device.close()
 
 
@@ -657,23 +665,25 @@ async def test_a_slow_adoption_is_waited_for(make_bench):
 async def test_an_adoption_without_end_is_not_reported_as_done(make_bench):
     bench = make_bench(defers_adoption=True)
     before = active_curve(bench)
-    with pytest.raises(LinkError, match="did not show the new DERVoltVar"):
-        await bench.device.apply(target(volt_var=VOLT_VAR))
+    back = await bench.device.apply(target(volt_var=VOLT_VAR, max_lim_w_pct=Decimal(40)))
+    assert "did not show the new DERVoltVar" in back.refused["volt_var"].reason
+    assert dict(back.setpoints) == {"max_lim_w_pct": Decimal(40)}
     assert active_curve(bench) == before
     assert bench.inverter.image.block(705).code("Ena") == 0
     await bench.device.close()
 
 
-async def test_a_curve_that_the_device_refuses_leaves_the_old_one_and_is_an_error(bench):
+async def test_a_curve_that_the_device_refuses_leaves_the_old_one_and_keeps_nothing_else_from_being_written(bench):
     before = active_curve(bench)
-    with pytest.raises(PeerError, match=r"705\.AdptCrvRslt.*the old ones hold"):
-        await bench.device.apply(target(volt_var=curve((110, 0), (90, 10))))
+    back = await bench.device.apply(target(volt_var=curve((110, 0), (90, 10)), max_lim_w_pct=Decimal(40)))
+    assert "the old ones hold" in back.refused["volt_var"].reason
+    assert back.refused["volt_var"].firmness is Firmness.DECLINED
+    assert dict(back.setpoints) == {"max_lim_w_pct": Decimal(40)}
     assert active_curve(bench) == before
+    assert bench.inverter.image.block(705).code("Ena") == 0
     assert (await bench.device.apply(target(volt_var=VOLT_VAR))).setpoints["volt_var"] == VOLT_VAR
-    with pytest.raises(PeerError):
-        await bench.device.apply(target(volt_var=curve((110, 0), (90, 10))))
-    with pytest.raises(PeerError):
-        await bench.device.apply(target(volt_var=curve((111, 0), (90, 10))))
+    assert "volt_var" in (await bench.device.apply(target(volt_var=curve((110, 0), (90, 10))))).refused
+    assert "volt_var" in (await bench.device.apply(target(volt_var=curve((111, 0), (90, 10))))).refused
     assert active_curve(bench) == shape_of(VOLT_VAR)
     await bench.device.close()
 
@@ -711,7 +721,8 @@ async def test_a_fault_at_any_write_leaves_the_old_or_the_new_curve(bench, fault
     failed = False
     try:
         back = await bench.device.apply(target(volt_var=OTHER))
-        assert back.setpoints["volt_var"] == OTHER
+        failed = "volt_var" in back.refused
+        assert failed or back.setpoints["volt_var"] == OTHER
     except TierlineError:
         failed = True
     assert failed == (len(seen) >= index + 1 and index < len(seen))
@@ -744,6 +755,143 @@ async def test_a_fault_at_any_request_of_an_apply_is_an_error_and_the_next_apply
     bench.clock.monotonic += 100
     bench.network.interfere = lambda _number, _frame: bench.PASS
     assert dict((await bench.device.apply(wanted)).setpoints) == dict(wanted)
+    await bench.device.close()
+
+
+# ---- what the device refuses, and what it does not
+
+
+class Deaf:
+    """A device that refuses, by Modbus exception 3, to write the registers of some points."""
+
+    def __init__(self, bench, *points):
+        self.inverter = bench.inverter
+        self.registers = {
+            model.address + model.layout.place(path).offset
+            for model_id, path in points
+            for model in (bench.inverter.image.models[model_id],)
+        }
+
+    def read(self, address, count):
+        return self.inverter.read(address, count)
+
+    def write(self, address, data):
+        if not self.registers.isdisjoint(range(address, address + len(data) // 2)):
+            raise ModbusFault(3)
+        self.inverter.write(address, data)
+
+
+async def test_what_is_kept_of_each_function_is_found_out(make_bench, kind):
+    bench = make_bench(standard_image(replace(kind, curve_points=4)))
+    facts = await bench.device.discover()
+    assert facts.capability.functions.keys() == facts.functions
+    assert "at most 4" in facts.capability.why_not("volt_var", replace(VOLT_VAR, points=VOLT_VAR.points * 2))
+    assert facts.capability.why_not("volt_var", VOLT_VAR) == ""
+    await bench.device.close()
+
+
+async def test_settings_that_change_leave_what_is_kept_as_it_was_found(bench):
+    found = await bench.device.discover()
+    bench.inverter.image.set_values(702, {"WMax": Decimal(4000)})
+    bench.clock.time += timedelta(hours=2)
+    changed = await bench.device.refreshed()
+    assert changed.capability == found.capability
+    await bench.device.close()
+
+
+async def test_a_refusal_by_exception_is_said_of_its_function_alone(bench):
+    await bench.device.discover()
+    bench.unit = Deaf(bench, (704, "VarSetPct"))
+    wanted = target(
+        max_lim_w_pct=Decimal(40),
+        fixed_var=FixedVar(value_pct=Decimal(5), reference=Reference.SET_MAX_VAR),
+        energize=True,
+    )
+    back = await bench.device.apply(wanted)
+    assert {name: refusal.firmness for name, refusal in back.refused.items()} == {"fixed_var": Firmness.DECLINED}
+    assert dict(back.setpoints) == {"max_lim_w_pct": Decimal(40), "energize": True}
+    assert bench.inverter.image.block(704).code("VarSetEna") == 0
+    bench.unit = bench.inverter
+    assert (await bench.device.apply(wanted)).refused == {}
+    await bench.device.close()
+
+
+async def test_what_is_refused_leaves_its_registers_as_they_are(bench):
+    await bench.device.apply(target(volt_var=VOLT_VAR))
+    back = await bench.device.apply(target(volt_var=replace(VOLT_VAR, points=VOLT_VAR.points * 3)))
+    assert back.refused.keys() == {"volt_var"}
+    assert bench.inverter.image.block(705).code("Ena") == 1
+    assert active_curve(bench) == shape_of(VOLT_VAR)
+    await bench.device.close()
+
+
+async def test_nothing_that_limits_is_given_back_while_a_limit_is_refused(bench):
+    before = target(energize=False, volt_watt=VOLT_WATT, fixed_w_pct=Decimal(10))
+    await bench.device.apply(before)
+    bench.unit = Deaf(bench, (704, "WMaxLimPct"))
+    back = await bench.device.apply(target(max_lim_w_pct=Decimal(40), energize=True, volt_var=VOLT_VAR))
+    assert {name: refusal.firmness for name, refusal in back.refused.items()} == {
+        "max_lim_w_pct": Firmness.DECLINED,
+        "energize": Firmness.WAITS,
+        "volt_watt": Firmness.WAITS,
+    }
+    assert set(back.setpoints) == {"volt_var"}
+    image = bench.inverter.image
+    assert [image.block(model).code(path) for model, path in ((703, "ES"), (706, "Ena"), (704, "WSetEna"))] == [0, 1, 0]
+    bench.unit = bench.inverter
+    back = await bench.device.apply(target(max_lim_w_pct=Decimal(40), energize=True, volt_var=VOLT_VAR))
+    assert back.refused == {}
+    assert [image.block(model).code(path) for model, path in ((703, "ES"), (706, "Ena"))] == [1, 0]
+    await bench.device.close()
+
+
+async def test_what_is_permitted_already_waits_for_nothing(bench):
+    await bench.device.discover()
+    bench.unit = Deaf(bench, (704, "WMaxLimPct"))
+    back = await bench.device.apply(target(max_lim_w_pct=Decimal(40), energize=True))
+    assert back.refused.keys() == {"max_lim_w_pct"}
+    assert dict(back.setpoints) == {"energize": True}
+    await bench.device.close()
+
+
+@pytest.mark.parametrize(
+    "refused", [{"energize": False}, {"volt_watt": replace(VOLT_WATT, points=VOLT_WATT.points * 9)}]
+)
+async def test_a_device_that_does_not_cease_or_takes_no_curve_that_limits_is_not_freed(bench, refused):
+    await bench.device.apply(target(max_lim_w_pct=Decimal(40)))
+    bench.unit = Deaf(bench, (703, "ES"))
+    back = await bench.device.apply(Setpoints.of(refused))
+    assert back.refused["max_lim_w_pct"].firmness is Firmness.WAITS
+    assert bench.inverter.image.block(704).code("WMaxLimPctEna") == 1
+    await bench.device.close()
+
+
+async def test_a_function_that_cannot_be_released_keeps_nothing_else_from_being_written(bench):
+    await bench.device.apply(target(fixed_w_pct=Decimal(10)))
+    bench.unit = Deaf(bench, (704, "WSetEna"))
+    back = await bench.device.apply(target(max_lim_w_pct=Decimal(40), volt_var=VOLT_VAR))
+    assert set(back.setpoints) == {"max_lim_w_pct", "volt_var"}
+    assert back.refused.keys() == {"fixed_w_pct"}
+    await bench.device.close()
+
+
+async def test_a_set_of_curves_is_refused_as_one_and_the_others_are_adopted(bench):
+    rising = curve((21, 70), (2, 45), reference=Reference.NONE)  # trip times must rise
+    back = await bench.device.apply(
+        target(
+            lvrt_must_trip=rising,
+            lvrt_momentary_cessation=EVERYTHING["lvrt_momentary_cessation"],
+            hfrt_must_trip=EVERYTHING["hfrt_must_trip"],
+            freq_droop=EVERYTHING["freq_droop"],
+        )
+    )
+    assert set(back.setpoints) | set(back.refused) == {
+        "lvrt_must_trip",
+        "lvrt_momentary_cessation",
+        "hfrt_must_trip",
+        "freq_droop",
+    }
+    assert {"hfrt_must_trip", "freq_droop"} <= back.setpoints.keys()
     await bench.device.close()
 
 
@@ -835,8 +983,7 @@ async def test_a_device_without_timers_is_commanded_without(bench):
 
 async def test_a_default_of_the_wrong_kind_is_refused(bench):
     device = bench.link_anew(DeadMan(after_s=60, default=target(max_lim_w_pct=True)))
-    with pytest.raises(Unsupported, match="type bool"):
-        await device.apply(target(max_lim_w_pct=Decimal(40)))
+    assert "type bool" in (await device.apply(target(max_lim_w_pct=Decimal(40)))).refused["max_lim_w_pct"].reason
     await device.close()
 
 
