@@ -184,6 +184,14 @@ def _say(found: Found) -> None:
         typer.echo(f"  {event['mrid']} of {event['channel']}, {event['state']}: {_sets(event)}")
         may = "; may be refused" if event["may_opt_out"] else ""
         typer.echo(f"    {clock_span(event['starts_at'], event['ends_at'])}{may}")
+    for name, why in found["held_back"].items():
+        typer.echo(f"\nThe device refuses {name}, and nothing else waits for that: {why}")
+    if found["refused"]:
+        typer.echo("\nEvents that were refused:")
+    for event in found["refused"]:
+        answers = ", ".join(map(str, event["answers"])) or "nothing"
+        typer.echo(f"  {event['mrid']} of {event['channel']}, answered {answers}: {_sets(event)}")
+        typer.echo(f"    {clock_span(event['starts_at'], event['ends_at'])}; {event['why']}")
 
 
 def _value(value: object) -> str:

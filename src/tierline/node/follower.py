@@ -39,7 +39,7 @@ from tierline.engine.lifecycle import State
 from tierline.model.control import Setpoints
 from tierline.model.errors import Conflict, Forbidden, LinkError, PeerError, Unsupported
 from tierline.model.points import POINTS
-from tierline.model.programs import ProgramsSeen
+from tierline.model.programs import ProgramsSeen, ResponseStatus
 from tierline.model.records import AppliedRecord, FollowedEventRecord, FollowedProgramsRecord, OutboxRecord
 from tierline.model.telemetry import Phase, Quality, Reading
 from tierline.node.behind import behind_of, coming_of
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from tierline.model.control import FunctionName
     from tierline.model.identity import ChannelId, DerId, Lfdi, Mrid, PartyId
     from tierline.model.parties import Authority, Channel, ChannelMode
-    from tierline.model.programs import Program
+    from tierline.model.programs import Program, Response
     from tierline.model.records import Record
     from tierline.model.telemetry import Alarm
     from tierline.ports import Behind, Clock, DeviceFacts, Northbound, Random, Southbound, Store
@@ -71,6 +71,11 @@ REPORTED = ("w", "var", "hz", "v_an", "v_bn", "v_cn", "v_ln", "v_ll")
 """What is mirrored of what is measured. Source: CSIP 2.1 G23, table 2."""
 
 _STATUS = ("inverter_status", "operational_mode", "connect_status", "local_control_mode")
+_REJECTIONS = (
+    ResponseStatus.REJECTED_PARAMETER,
+    ResponseStatus.REJECTED_INVALID,
+    ResponseStatus.REJECTED_EXPIRED,
+)
 _AVAILABILITY = ("stat_w_avail", "stat_var_avail")
 
 
@@ -173,6 +178,10 @@ class Follower:
     def walked(self) -> bool:
         """Whether every channel was heard at least once since the start."""
         return all(event.is_set() for event in self._walked.values())
+
+    def refused(self) -> Mapping[FunctionName, str]:
+        """Give what is held back because the device refuses it, by function, and why."""
+        return {} if self._obey is None else self._obey.refused
 
     def waiting_responses(self) -> int:
         """Count the Responses that no server has acknowledged yet."""
@@ -437,8 +446,15 @@ class Follower:
                 lfdi=self._me.lfdi,
                 channel=response.channel,
             )
+            if response.status in _REJECTIONS:
+                log.warning("event_refused", mrid=response.mrid, lfdi=self._me.lfdi, why=self._why(response))
         for to_post in self._to_post.values():
             to_post.set()
+
+    def _why(self, response: Response) -> str:
+        """Say why an event was refused."""
+        events = () if self._obey is None else self._obey.events()[response.channel]
+        return next((event.refusal for event in events if event.mrid == response.mrid), "")
 
     def _kept_here(self, record: Record) -> Record:
         """Note of a Response to the owner that it has arrived: this node is the server of that channel (A10)."""

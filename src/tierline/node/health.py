@@ -49,6 +49,8 @@ class Health:
     """The channels it relays from which nothing was read since the start; None for a node that relays nothing."""
     clocks: RelayClocks | None = None
     """How its clock agrees with those of the servers it relays; None for a node that relays nothing."""
+    refused: Callable[[], Mapping[str, str]] | None = None
+    """What its device refuses, by function, and why; None for a node that follows nobody."""
 
     @property
     def unready(self) -> dict[str, str]:
@@ -68,9 +70,11 @@ class Health:
         """Say what is wrong though the node does its work, by its name; empty when all is well."""
         differing = self.differing_clocks
         far_off = () if self.clocks is None else self.clocks.far_off()
-        return {
+        found = {
             f"clock of {channel}": f"{_difference(differing[channel])}; set this node's clock" for channel in far_off
         }
+        refused = {} if self.refused is None else self.refused()
+        return found | {f"device: {name}": f"it refuses what it is told: {why}" for name, why in refused.items()}
 
     @property
     def is_healthy(self) -> bool:

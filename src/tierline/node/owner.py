@@ -123,7 +123,7 @@ class Desk:
 
         def change(program: Program, facts: DeviceFacts) -> Program:
             now = self._clock.now()
-            check_limit(order, now, facts.functions)
+            check_limit(order, now, facts.functions, facts.capability)
             return with_limit(program, order, name, now)
 
         await self._follower.say(change)
@@ -153,7 +153,7 @@ class Desk:
         return known[0]
 
     def _explain(self, obey: Obey) -> dict[str, object]:
-        """Tell what the device was last read to hold and why, and which events are not over."""
+        """Tell what the device was last read to hold and why, which events are not over, and what was refused of what is."""
         record = next(iter(self._store.load(AppliedRecord)), None)
         applied = {} if record is None else json.loads(record.explanation)
         return {
@@ -168,6 +168,13 @@ class Desk:
                 for event in sorted(events, key=lambda event: (event.starts_at, event.mrid))
                 if event.is_live
             ],
+            "refused": [
+                _refused(channel, event)
+                for channel, events in obey.events().items()
+                for event in sorted(events, key=lambda event: (event.known_at, event.mrid))
+                if event.refusal and event.control.interval.end > self._clock.now()
+            ],
+            "held_back": dict(obey.refused),
             "responses_waiting": self._follower.waiting_responses(),
         }
 
@@ -193,6 +200,18 @@ def _find(events: Iterable[EventState], name: str) -> Mrid:
         which = f"{len(found)} events begin" if found else "no event begins"
         raise Conflict(f"{which} with {name!r}; give more of its mRID")
     return found.pop()
+
+
+def _refused(channel: ChannelId, event: EventState) -> dict[str, object]:
+    return {
+        "mrid": event.mrid,
+        "channel": channel,
+        "setpoints": dict(event.control.setpoints),
+        "starts_at": event.control.interval.start,
+        "ends_at": event.control.interval.end,
+        "answers": [int(status) for status in event.answered],
+        "why": event.refusal,
+    }
 
 
 def _told(obey: Obey, channel: ChannelId, event: EventState) -> dict[str, object]:

@@ -36,6 +36,8 @@ EXPLAINED = {
             "ends_at": "2026-06-18 15:00:00+00:00", "setpoints": {"connect": False}, "may_opt_out": False,
         },
     ],
+    "refused": [],
+    "held_back": {},
     "responses_waiting": 0,
 }  # fmt: skip
 
@@ -93,6 +95,28 @@ def test_who_binds_is_said_in_words(tierline, state):
         "    2026-06-18 12:00:00 to 13:00:00 UTC; may be refused",
         "  CD01 of utility, received: connect false",
         "    2026-06-18 14:00:00 to 15:00:00 UTC",
+    ]
+
+
+def test_what_was_refused_and_what_the_device_refuses_is_said_in_words(tierline, state):
+    refused = {
+        "mrid": "AB09", "channel": "utility", "answers": [252], "setpoints": {"gen_lim_w": "900"},
+        "starts_at": "2026-06-18 14:00:00+00:00", "ends_at": "2026-06-18 15:00:00+00:00", "why": "it has no such register",
+    }  # fmt: skip
+    silent = refused | {"mrid": "AB10", "answers": []}
+    with gateway(
+        state / "gw.owner", [EXPLAINED | {"refused": [refused, silent], "held_back": {"connect": "exception 3"}}]
+    ):
+        said = tierline("owner", "explain")
+    assert said.out.splitlines()[-8:] == [
+        "",
+        "The device refuses connect, and nothing else waits for that: exception 3",
+        "",
+        "Events that were refused:",
+        "  AB09 of utility, answered 252: gen_lim_w 900",
+        "    2026-06-18 14:00:00 to 15:00:00 UTC; it has no such register",
+        "  AB10 of utility, answered nothing: gen_lim_w 900",
+        "    2026-06-18 14:00:00 to 15:00:00 UTC; it has no such register",
     ]
 
 

@@ -101,6 +101,15 @@ async def test_health_tells_what_is_not_ready(api, health):
     assert (await api.get("/readyz")).text == "ok\n"
 
 
+async def test_a_device_that_refuses_what_it_is_told_is_not_healthy(api, health):
+    health.refused = dict
+    assert (await api.get("/status")).json()["healthy"] is True
+    health.refused = lambda: {"volt_var": "exception 3"}
+    shown = (await api.get("/status")).json()
+    assert (shown["ready"], shown["healthy"]) == (True, False)
+    assert shown["unhealthy"] == {"device: volt_var": "it refuses what it is told: exception 3"}
+
+
 async def test_a_clock_that_differs_is_shown_and_one_that_is_far_off_is_not_healthy(api, health, serving, operator):
     shown = (await api.get("/status")).json()
     assert (shown["healthy"], shown["unhealthy"], shown["clocks"]) == (True, {}, {})

@@ -14,7 +14,8 @@ from tierline.engine.following import document
 from tierline.engine.following.obey import OptOut, owner_channel
 from tierline.engine.lifecycle import State
 from tierline.env import SeededRandom
-from tierline.model.control import Control, EventStatus, Interval, Setpoints
+from tierline.model.capability import Capability, Firmness, Keeps, Refusal, Span
+from tierline.model.control import Control, Curve, CurvePoint, EventStatus, Interval, Reference, Setpoints
 from tierline.model.errors import Conflict, Forbidden, LinkError, PeerError, Unsupported
 from tierline.model.identity import ChannelId, DerId, Lfdi, Mrid, PartyId
 from tierline.model.parties import Authority, Channel, ChannelMode
@@ -276,6 +277,59 @@ def test_a_restart_without_a_server_carries_the_schedule_on(scene):
     assert scene.south.held == LIMIT
     assert not scene.follower.walked
     assert scene.answers() == [1], "nothing is posted before the server was heard"
+
+
+CURVE = Curve(
+    mrid=Mrid("C"),
+    points=tuple(CurvePoint(x=Decimal(90 + n), y=Decimal(0)) for n in range(8)),
+    y_reference=Reference.SET_MAX_VAR,
+)
+
+
+def test_what_the_device_does_not_keep_is_refused_at_once_and_said(scene):
+    room = Keeps(
+        parts={"x": Span(low=Decimal(0), high=Decimal(200)), "y": Span(low=Decimal(0), high=Decimal(1))}, points=4
+    )
+    scene.south.facts = facts(
+        functions=frozenset({"max_lim_w_pct", "volt_var"}), capability=Capability(functions={"volt_var": room})
+    )
+    curve = event("C", setpoints=Setpoints.of({"volt_var": CURVE}))
+    scene.north.programs = programs(event(), curve)
+    logs = scene.run(until_s=50)
+    (said,) = [line for line in logs if line["event"] == "event_refused"]
+    assert (said["mrid"], said["why"]) == ("C", "volt_var has 8 points; the device takes at most 4")
+    assert sorted(scene.answers()) == [1, 252]
+
+
+def test_what_the_device_found_anew_keeps_is_what_is_asked_then(scene):
+    curve = event("C", start_s=400, setpoints=Setpoints.of({"volt_var": CURVE}))
+    scene.south.facts = facts(functions=frozenset({"max_lim_w_pct", "volt_var"}))
+    scene.world.fail("measure", None, LinkError("cable"))
+    scene.run(until_s=5)
+    room = Capability(functions={"volt_var": Keeps(parts={}, points=4)})
+    scene.south.facts = facts(functions=frozenset({"max_lim_w_pct", "volt_var"}), capability=room)
+    scene.north.programs = programs(curve)
+    scene.run(until_s=300)
+    assert scene.answers() == [252]
+
+
+def test_what_the_device_refuses_at_the_write_is_held_back_alone(scene):
+    class Choosy(South):
+        async def apply(self, target, *, ramp_time_s=None, behind=None):
+            back = await super().apply(target, ramp_time_s=ramp_time_s, behind=behind)
+            kept = {name: value for name, value in target.items() if name != "connect"}
+            refused = dict.fromkeys(target.keys() - kept, Refusal(reason="no relay", firmness=Firmness.DECLINED))
+            return replace(back, setpoints=Setpoints.of(kept), refused=refused)
+
+    scene.south = Choosy(scene.world)
+    scene.follower = scene.new()
+    ceases = event("D", setpoints=Setpoints.of({"connect": False}))
+    scene.north.programs = programs(event(), ceases)
+    logs = scene.run(until_s=290)
+    assert [line["function"] for line in logs if line["event"] == "refused_by_device"] == ["connect"] * 3
+    (said,) = [line for line in logs if line["event"] == "event_refused"]
+    assert (said["mrid"], said["why"]) == ("D", "the device refused it: no relay")
+    assert sorted(scene.answers()) == [1, 1, 2, 252]
 
 
 def test_a_store_that_refuses_stops_everything_until_it_takes_it(scene):

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from tierline.engine.arbitration import Ratings
 from tierline.engine.following.obey import OWNER, Obey, ObeyRules, Persist, Persisted, Seen, WriteDone, owner_channel
 from tierline.env import SeededRandom, ask_local
+from tierline.model.capability import ANYTHING, Firmness, Refusal
 from tierline.model.control import Control, EventStatus, FixedVar, Interval, Reference, Setpoints
 from tierline.model.errors import Conflict
 from tierline.model.functions import FUNCTIONS
@@ -44,6 +45,8 @@ class Follower:
         self.store = MemoryStore()
         self.obey = None
         self.refused = []
+        self.declines = {}
+        """What the device does not take, by function, and how."""
         self.trouble = None
         self.late_s = 0
         """Seconds that pass between the checking of a limit and its being heard."""
@@ -70,7 +73,10 @@ class Follower:
                 self.store.apply(effect.put, effect.delete)
                 self.feed(Persisted(sequence=effect.sequence), later_s)
             else:
-                self.feed(WriteDone(sequence=effect.sequence, read_back=effect.setpoints), later_s)
+                kept = {name: value for name, value in effect.setpoints.items() if name not in self.declines}
+                refused = {name: why for name, why in self.declines.items() if name in effect.setpoints}
+                done = WriteDone(sequence=effect.sequence, read_back=Setpoints.of(kept), refused=refused)
+                self.feed(done, later_s)
 
     async def opt_out(self, mrid):
         if self.trouble is not None:
@@ -78,7 +84,7 @@ class Follower:
         self.refused.append(mrid)
 
     async def say(self, change):
-        facts = type("Facts", (), {"functions": frozenset({"max_lim_w_pct", "gen_lim_w"})})()
+        facts = type("Facts", (), {"functions": frozenset({"max_lim_w_pct", "gen_lim_w"}), "capability": ANYTHING})()
         program = change(program_of(self.obey.seen(OWNER), PartyId("owner"), DerId("d"), 9), facts)
         if self.trouble is None:
             self.feed(Seen(walk=ProgramsSeen(channel=OWNER, programs=(program,))), later_s=self.late_s)
@@ -113,6 +119,27 @@ def ask(follower):
 def test_the_owner_sees_the_prices_that_are_followed_whether_the_device_was_found_or_not(ask):
     price = {"price": "0.10", "start": str(START)}
     assert ask({"do": "prices"}) == {"tariffs": [{"mrid": "AB", "prices": [price]}]}
+
+
+def test_the_owner_sees_what_was_refused_and_why(follower, ask):
+    follower.begin()
+    late = replace(event("AB05", 50), interval=Interval(start=START - timedelta(seconds=60), duration_s=30))
+    follower.see(UTILITY, event("AB01", 50), event("AB03", 101), late)
+    found = ask({"do": "explain"})
+    assert found["held_back"] == {}
+    (told,) = found["refused"]
+    assert (told["mrid"], told["channel"], told["answers"]) == ("AB03", "utility", [253])
+    assert told["why"] == "max_lim_w_pct is 101 % of set_max_w; the most is 100"
+    assert told["ends_at"] == str(START + timedelta(seconds=600))
+
+
+def test_the_owner_sees_what_the_device_refuses_and_why(follower, ask):
+    follower.declines = {"max_lim_w_pct": Refusal(reason="exception 3", firmness=Firmness.DECLINED)}
+    follower.begin()
+    follower.see(UTILITY, event("AB01", 50))
+    found = ask({"do": "explain"})
+    assert found["held_back"] == {"max_lim_w_pct": "exception 3"}
+    assert [entry["reason"] for entry in found["explanation"]] == ["refused by the device: exception 3"]
 
 
 def test_the_owner_sees_who_binds_and_what_he_may_refuse(follower, ask):

@@ -66,6 +66,7 @@ async def run_console(node: Node) -> None:
         outbox=None if not upward else lambda: sum(waiting() for waiting in upward),
         unwalked=None if node.relaying is None else node.relaying.unwalked,
         clocks=None if node.relaying is None else node.relaying.clocks,
+        refused=None if node.follower is None else node.follower.refused,
     )
     scheme = "http" if part.certificate is None else "https"
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tierline.engine.following.obey import LIMITS
 from tierline.engine.serving_status import latest_end, listed_until
+from tierline.model.capability import ANYTHING
 from tierline.model.control import CANCELLED, Control, EventStatus, Interval
 from tierline.model.errors import ConfigError, Conflict, Unsupported
 from tierline.model.identity import mrid
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
+    from tierline.model.capability import Capability
     from tierline.model.control import Setpoints
     from tierline.model.identity import DerId, Mrid, PartyId
     from tierline.model.programs import ProgramsSeen
@@ -40,10 +42,12 @@ class LimitOrder:
     duration_s: int
 
 
-def check_limit(order: LimitOrder, now: datetime, supported: Collection[str]) -> None:
+def check_limit(
+    order: LimitOrder, now: datetime, supported: Collection[str], capability: Capability = ANYTHING
+) -> None:
     """Check what the owner asks for before anything is done.
 
-    Raises: ConfigError saying what to change; Unsupported when the device does not carry it out.
+    Raises: ConfigError saying what to change; Unsupported when the device does not carry it out or does not keep the value.
     """
     can = sorted(LIMITS.intersection(supported))
     if not order.setpoints:
@@ -55,6 +59,8 @@ def check_limit(order: LimitOrder, now: datetime, supported: Collection[str]) ->
             raise Unsupported(f"this device does not carry out {name}; it carries out {', '.join(can) or 'no limit'}")
         if fault := fault_of(name, value):
             raise ConfigError(fault)
+        if lack := capability.why_not(name, value):
+            raise Unsupported(lack)
     if order.duration_s < 1:
         raise ConfigError(
             f"a limit lasts at least one second, not {order.duration_s}; what always holds is [follow] owner_limits"

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from tierline.model.capability import Capability, Keeps, Span
 from tierline.model.control import EventStatus, Setpoints
 from tierline.model.errors import ConfigError, Conflict, Unsupported
 from tierline.model.identity import ChannelId, DerId, Mrid, PartyId
@@ -52,6 +53,14 @@ def test_what_can_be_carried_out_passes(good):
 def test_what_cannot_be_is_refused_with_what_to_do(wrong, kind, says):
     with pytest.raises(kind, match=says):
         check_limit(wrong, NOW, CAN)
+
+
+def test_a_limit_that_the_device_does_not_keep_is_refused_with_why():
+    keeps = Keeps(parts={"value": Span(low=Decimal(0), high=Decimal(9_000))})
+    known = Capability(functions={"gen_lim_w": keeps})
+    check_limit(order(gen_lim_w=Decimal(9_000)), NOW, CAN, known)
+    with pytest.raises(Unsupported, match="gen_lim_w asks for value = 9001; the device holds 0 to 9000"):
+        check_limit(order(gen_lim_w=Decimal(9_001)), NOW, CAN, known)
 
 
 def test_a_device_without_limits_says_so():
