@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tierline.model.records import Record
 
-REVISION = "0004"
+REVISION = "0005"
 """The revision of the schema that this program was written for."""
 
 METADATA = sa.MetaData()
@@ -223,15 +223,13 @@ _TIMES: dict[type[Record], str] = {ReadingRecord: "time", AuditRecord: "time", B
 def _mapping(record: type[Record], key_paths: tuple[str, ...]) -> Mapping:
     columns = _columns(record)
     key = tuple(next(c for c in columns if ".".join(c.path) == path) for path in key_paths)
-    keys = {column.name for column in key}
     table = sa.Table(
         _table_name(record),
         METADATA,
-        sa.Column("node", sa.Text(), primary_key=True),
-        *(
-            sa.Column(column.name, column.kind, primary_key=column.name in keys, nullable=column.nullable)
-            for column in columns
-        ),
+        sa.Column("node", sa.Text(), nullable=False),
+        *(sa.Column(column.name, column.kind, nullable=column.nullable) for column in columns),
+        # In the order of the record's key, not in that of the columns: the index of the key finds what begins with some of it.
+        sa.PrimaryKeyConstraint("node", *(column.name for column in key)),
     )
     names = ["node", *(column.name for column in columns)]
     time_column = _TIMES.get(record, "")

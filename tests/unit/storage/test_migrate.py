@@ -14,10 +14,10 @@ from alembic.script import ScriptDirectory
 from tierline.model.control import EventStatus
 from tierline.model.errors import ConfigError
 from tierline.model.identity import parse_mrid
-from tierline.model.records import Flow, PriceRecord, TariffRecord
+from tierline.model.records import KEYS, Flow, PriceRecord, ReadingRecord, TariffRecord
 from tierline.storage import migrate
 from tierline.storage.migrate import backup, bring_up_to_date
-from tierline.storage.schema import METADATA, REVISION
+from tierline.storage.schema import MAPPINGS, METADATA, REVISION, Cut, page_of
 from tierline.storage.sqlite import Database
 
 LOCATION = Path(migrate.__file__).parent / "migrations"
@@ -233,3 +233,47 @@ def test_prices_of_an_older_edition_get_a_name_and_stay_what_they_were(path, mon
     assert all(parse_mrid(name) == name and name.endswith("0000F00D") for name in names)
     store.close()
     database.close()
+
+
+def test_readings_of_an_older_edition_are_all_there_and_are_found_by_their_der(path, monkeypatch):
+    monkeypatch.setattr(migrate, "REVISION", "0004")
+    bring_up_to_date(path)
+    rows = [
+        ("n", "utility", meter, der, "w", at, 0, at, 60, 0, 0, 0, at)
+        for meter in "BA"
+        for der in ("y", "x")
+        for at in (2, 1)
+    ]
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(f"INSERT INTO reading VALUES ({', '.join('?' * 13)})", rows)
+    monkeypatch.setattr(migrate, "REVISION", REVISION)
+    bring_up_to_date(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert sorted(connection.execute("SELECT * FROM reading")) == sorted(rows)
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        assert "old_reading" not in tables
+    database = Database(path)
+    store = database.store("n")
+    assert [(one.meter_reading, one.reading.value) for one in store.each(ReadingRecord, of=("x",))] == [
+        ("A", 1), ("A", 2), ("B", 1), ("B", 2),
+    ]  # fmt: skip
+    store.close()
+    database.close()
+
+
+@pytest.mark.parametrize("record", KEYS, ids=lambda record: record.__name__)
+def test_every_part_of_a_table_that_is_read_by_its_key_is_found_by_an_index(path, record):
+    """Nothing is sorted, and nothing is gone through that is not wanted."""
+    bring_up_to_date(path)
+    mapping = MAPPINGS[record]
+    length = len(mapping.key)
+    with closing(sqlite3.connect(path)) as connection:
+        for equal in range(length + 1):
+            for low, high in ((0, 0), (length - equal, 0), (0, length - equal), (min(1, length - equal), 0)):
+                for newest_first in (False, True):
+                    cut = Cut(equal, low, False, high, newest_first)
+                    values = ["n", *[1] * (equal + low + high), 10]
+                    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {page_of(mapping, cut)}", values)]
+                    assert len(plan) == 1, (cut, plan)
+                    assert plan[0].startswith(f"SEARCH {mapping.table.name} USING INDEX sqlite_autoindex"), (cut, plan)
+                    assert plan[0].count("=") >= 1 + equal, (cut, plan)
