@@ -171,7 +171,8 @@ def compose(config: NodeConfig, databases: Databases) -> Node:
     """
     clock = clock_of(config)
     store = databases.store(config.database, config.node.name)
-    random = random_of(config, len(store.load(AuditRecord)))
+    last = next(store.each(AuditRecord, newest_first=True), None)
+    random = random_of(config, 0 if last is None else last.sequence)
     followed = FollowedPrices(store, PartyId(config.node.party), clock) if config.serve is None else None
     pricing = Pricing(clock=clock, random=random, followed=followed)
     node = Node(config=config, clock=clock, random=random, store=store, files=RealFiles(), pricing=pricing)

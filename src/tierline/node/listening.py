@@ -48,7 +48,7 @@ def listening_of(config: NodeConfig, part: ListenerPart, identity: Identity, clo
 
     Raises: ConfigError.
     """
-    known = next((record for record in store.load(KnownRecord) if record.name == _SECRET), None)
+    known = next(store.each(KnownRecord, of=(_SECRET,)), None)
     # Never from a seed: the paths must not be guessed, even where everything else is to repeat itself.
     secret = known or KnownRecord(
         party=PartyId(config.node.party), name=_SECRET, value=f"{SystemRandom().bits(256):064x}"

@@ -66,8 +66,8 @@ def _write_station(folder: Path, plan: Plan, station: Station) -> None:
     try:
         store = database.store(station.name)
         lfdis = {identity.der_id: identity.lfdi for identity in store.load(IdentityRecord)}
-        _write(folder / "readings.jsonl", _readings(store.load(ReadingRecord), lfdis))
-        _write(folder / "audit.jsonl", map(_audit, store.load(AuditRecord)))
+        _write(folder / "readings.jsonl", _readings(store.each(ReadingRecord), lfdis))
+        _write(folder / "audit.jsonl", map(_audit, store.each(AuditRecord)))
     finally:
         database.close()
 

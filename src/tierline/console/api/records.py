@@ -67,7 +67,7 @@ def audit_routes(serving: Serving) -> APIRouter:
     @routes.get("/audit/verify")
     async def verify_audit(principal: Reader) -> models.Verification:
         """Check that nothing in the audit was changed, removed or put in between."""
-        count, faults = history.verify_audit(principal, serving)
+        count, faults = await history.verify_audit(principal, serving)
         tail = serving.audit_tail
         return models.Verification(
             whole=not faults, records=count, last_sha256=None if tail is None else tail.sha256, faults=faults

@@ -14,7 +14,7 @@ from tierline.model.identity import ChannelId, DerId, Lfdi
 from tierline.model.records import DerInfoKind, KnownRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
     from tierline.model.identity import PartyId
@@ -64,24 +64,20 @@ class Relayed:
 
         Raises: LinkError when the store cannot be read.
         """
-        members: dict[Lfdi, DerId] = {}
-        elsewhere: set[DerId] = set()
         relayed = cls(channel=channel, enrol=enrol, readings=readings)
-        for record in store.load(KnownRecord):
-            what, _, rest = record.name.partition(f"/{channel}/")
-            match what:
-                case "member":
-                    members[Lfdi(rest)] = DerId(record.value)
-                case "elsewhere":
-                    elsewhere.add(DerId(rest))
-                case "refused":
-                    relayed.refused[rest] = record.value
-                case "info":
-                    der, _, kind = rest.partition("/")
-                    relayed.handed_on[DerId(der), DerInfoKind(kind)] = record.value
-                case _:
-                    pass
-        relayed.take_members(members, elsewhere)
+
+        def known(what: str) -> Iterator[tuple[str, str]]:
+            prefix = f"{what}/{channel}/"
+            return (
+                (record.name.removeprefix(prefix), record.value) for record in store.each(KnownRecord, prefix=prefix)
+            )
+
+        relayed.refused = dict(known("refused"))
+        for name, digest in known("info"):
+            der, _, kind = name.partition("/")
+            relayed.handed_on[DerId(der), DerInfoKind(kind)] = digest
+        members = {Lfdi(lfdi): DerId(der) for lfdi, der in known("member")}
+        relayed.take_members(members, {DerId(der) for der, _ in known("elsewhere")})
         return relayed
 
     def member_record(self, party: PartyId, lfdi: Lfdi, der: DerId) -> KnownRecord:

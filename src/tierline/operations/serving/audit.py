@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tierline.model.records import AuditRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
 
     from tierline.model.parties import Principal
     from tierline.operations.serving.state import Serving
+    from tierline.ports import Store
 
 ORIGIN = "0" * 64
 """What the first record of a chain names as its predecessor."""
+_PAGE = 5_000
 
 
 def entry(
@@ -48,21 +52,53 @@ def entry(
     return _sealed(bare)
 
 
+@dataclass(slots=True)
+class Chain:
+    """The check of a chain, record by record from its beginning."""
+
+    faults: list[str] = field(default_factory=list)
+    """What is wrong, in order; empty while it is whole."""
+    count: int = 0
+    """Of the records that were checked."""
+    sequence: int = 0
+    """Of the last of them."""
+    last: str = ORIGIN
+    """Its hash."""
+
+    def check(self, record: AuditRecord) -> None:
+        """Check the next record."""
+        self.count += 1
+        if record.sequence != self.sequence + 1:
+            self.faults.append(f"record {self.sequence + 1} is missing: {record.sequence} stands in its place")
+        if record.previous_sha256 != self.last:
+            self.faults.append(f"record {record.sequence} does not follow the one before it")
+        if _sealed(record).sha256 != record.sha256:
+            self.faults.append(f"record {record.sequence} was changed")
+        self.sequence, self.last = record.sequence, record.sha256
+
+
 def faults(records: Iterable[AuditRecord]) -> list[str]:
     """Check a chain from its beginning and say what is wrong, in order; an empty list means it is whole."""
-    found = []
-    previous, sequence = ORIGIN, 0
+    chain = Chain()
     for record in records:
-        sequence += 1
-        if record.sequence != sequence:
-            found.append(f"record {sequence} is missing: {record.sequence} stands in its place")
-            sequence = record.sequence
-        if record.previous_sha256 != previous:
-            found.append(f"record {record.sequence} does not follow the one before it")
-        if _sealed(record).sha256 != record.sha256:
-            found.append(f"record {record.sequence} was changed")
-        previous = record.sha256
-    return found
+        chain.check(record)
+    return chain.faults
+
+
+def lines_since(store: Store, time: datetime) -> Iterator[AuditRecord]:
+    """Read the audit from a time on, oldest first, a page at a time."""
+    size = _PAGE
+    while True:
+        page = store.load_since(AuditRecord, time, limit=size)
+        if len(page) < size:
+            yield from page
+            return
+        if page[-1].time == time:
+            size *= 2  # all of one instant must fit, else the next page would begin with it again
+            continue
+        # The last instant may go on in the next page: leave it to that.
+        yield from (record for record in page if record.time < page[-1].time)
+        time, size = page[-1].time, _PAGE
 
 
 def _sealed(record: AuditRecord) -> AuditRecord:

@@ -22,8 +22,8 @@ from tierline.model.functions import FUNCTIONS
 from tierline.model.identity import ChannelId
 from tierline.model.parties import Authority
 from tierline.model.programs import Program
-from tierline.model.records import AuditRecord
 from tierline.operations.serving.access import require
+from tierline.operations.serving.audit import lines_since
 from tierline.operations.serving.registry import rating_w
 from tierline.operations.serving.telemetry import TERMINAL
 from tierline.operations.serving.wording import said, worded
@@ -200,7 +200,7 @@ def _acts(serving: Serving, records: list[ControlRecord]) -> dict[Mrid, tuple[Is
     mrid_of = {f"control {record.mrid}": record.mrid for record in records}
     wanted = frozenset(mrid_of.values())
     found: dict[Mrid, tuple[Issued, ...]] = {}
-    for line in serving.store.load_since(AuditRecord, since):
+    for line in lines_since(serving.store, since):
         mrid = mrid_of.get(line.resource)
         is_of_fleet = line.resource.startswith("fleet ")
         if mrid is None and not is_of_fleet:

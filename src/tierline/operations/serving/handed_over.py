@@ -40,9 +40,8 @@ def recall(serving: Serving) -> None:
 
     Raises: LinkError when the store cannot be read.
     """
-    for record in serving.store.load(KnownRecord):
-        if record.name.startswith(_PREFIX):
-            der = DerId(record.name.removeprefix(_PREFIX))
-            readers = {PartyId(name) for name in record.value.split()} & serving.standing.control_points(serving, der)
-            if readers:
-                serving.standing.handed_over[der] = readers
+    for record in serving.store.each(KnownRecord, prefix=_PREFIX):
+        der = DerId(record.name.removeprefix(_PREFIX))
+        readers = {PartyId(name) for name in record.value.split()} & serving.standing.control_points(serving, der)
+        if readers:
+            serving.standing.handed_over[der] = readers

@@ -10,7 +10,7 @@ from tierline.engine.governor import Request, check, horizon
 from tierline.engine.verdict import Deny
 from tierline.model.errors import Forbidden
 from tierline.model.identity import DerId
-from tierline.model.records import AuditRecord
+from tierline.operations.serving.audit import lines_since
 from tierline.operations.serving.relief import ratings_w, relief_w
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def recall(serving: Serving) -> None:
     if not serving.budget:
         return
     since = serving.clock.now() - horizon(serving.budget)
-    for record in serving.store.load_since(AuditRecord, since):
+    for record in lines_since(serving.store, since):
         detail = json.loads(record.detail)
         if record.verb in {"control", "default"} and "relief_w" in detail:
             serving.granted.append(

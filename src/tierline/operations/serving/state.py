@@ -225,8 +225,7 @@ class Serving:
             self.switches = normal_positions(self.grid)
         for switch in sorted(self.store.load(SwitchRecord), key=lambda record: record.recorded_at):
             self._take(switch)
-        for audit in self.store.load(AuditRecord):
-            self._take(audit)
+        self.audit_tail = next(self.store.each(AuditRecord, newest_first=True), None)
         self.tails.recall(self.store, self.clock.now())
 
     def program(self, mrid: Mrid) -> Served | None:

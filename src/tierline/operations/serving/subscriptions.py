@@ -344,7 +344,7 @@ class Subscriptions:
     def _known_told_until(self) -> datetime:
         """Give up to when was told what time changes, as it was written down at the latest."""
         if self._told_until is None:
-            known = (record.value for record in self._serving.store.load(KnownRecord) if record.name == _TOLD_UNTIL)
+            known = (record.value for record in self._serving.store.each(KnownRecord, of=(_TOLD_UNTIL,)))
             written = max((datetime.fromisoformat(value) for value in known), default=_EVER)
             # Not beyond now: a clock that was set back makes times come again.
             self._told_until = min(written, self._serving.clock.now())

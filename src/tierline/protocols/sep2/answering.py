@@ -36,7 +36,7 @@ class Answering:
         self._party = party
         self._prefix = f"{_REPLY}/{channel}/"
         self._reply_to: dict[str, str] = {
-            record.name: record.value for record in store.load(KnownRecord) if record.name.startswith(self._prefix)
+            record.name: record.value for record in store.each(KnownRecord, prefix=self._prefix)
         }
         self._missing_since: dict[str, datetime] = {}
 

@@ -33,8 +33,7 @@ class FleetMirrors:
         self._prefix = f"mirror/{entry.channel}/{entry.server}/"
         self._at = {
             Lfdi(record.name.removeprefix(self._prefix)): record.value
-            for record in store.load(KnownRecord)
-            if record.name.startswith(self._prefix)
+            for record in store.each(KnownRecord, prefix=self._prefix)
         }
         self.post_s: int | None = None
         """postRate of the last mirror that was made."""

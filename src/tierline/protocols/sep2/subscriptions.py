@@ -77,8 +77,7 @@ class Subscriptions:
         self._prefix = f"subscription/{entry.channel}/{entry.server}"
         self._made = {
             record.name.removeprefix(self._prefix): _read(record.value)
-            for record in store.load(KnownRecord)
-            if record.name.startswith(f"{self._prefix}/")
+            for record in store.each(KnownRecord, prefix=f"{self._prefix}/")
         }
         self._ended: set[str] = set()
         """What is over and not written down as such."""

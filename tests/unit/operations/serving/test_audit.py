@@ -1,8 +1,10 @@
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from tierline.model.records import AuditRecord
+from tierline.operations.serving import audit
 from tierline.operations.serving.audit import ORIGIN, entry, faults
 
 
@@ -76,3 +78,18 @@ async def test_several_links_of_one_commit_follow_each_other(serving, operator):
     await serving.commit([first, second])
     assert serving.audit_tail == second
     assert faults(serving.store.load(AuditRecord)) == []
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 4, 5_000])
+async def test_all_lines_from_a_time_on_are_read_once_whatever_the_page(serving, operator, clock, monkeypatch, page):
+    """Several are of one instant, and those of the last instant of a page go on in the next one."""
+    monkeypatch.setattr(audit, "_PAGE", page)
+    clock.move(seconds=1)
+    start = clock.now()
+    for number in range(12):
+        await serving.commit([entry(operator, serving, "read", "thing", "done", {})])
+        clock.move(seconds=number % 4 == 3)
+    lines = serving.store.load(AuditRecord)
+    assert [*audit.lines_since(serving.store, start)] == lines[-12:]
+    assert [*audit.lines_since(serving.store, start + timedelta(seconds=1))] == lines[-8:]
+    assert [*audit.lines_since(serving.store, clock.now())] == []
