@@ -175,6 +175,10 @@ class _LevelsJudge(_Judge):
                 self.judge_handing_over(take, answer.shown)
             elif answer is not None:
                 told[server] = self.told_by(server, take, answer.shown, answer.programs)
+                if server == UTILITY and self.ledger.is_handed_over(
+                    self.der.name, answer.shown.deeds, answer.shown.server_s
+                ):
+                    self.say("handover", take.at_s, "the utility shows what the substation has read twice")
         showing = [programs for programs in told.values() if programs]
         if showing:
             found, is_doubtful = union(showing), False

@@ -1,9 +1,7 @@
-"""Twenty bugs, planted one at a time into a copy of the program: a comparison with an independent reading must find each.
+"""Bugs, planted one at a time into a copy of the program: a comparison with an independent reading must find each.
 
-That is the oracle of one DER (1 to 10), the oracle of several channels (13, 16 to 20), what the utility of a relay ordered and
-to whom (11, 12, 14), and where a subscriber said it wants to be told (15).
-
-Being noticed by a crash or by another check does not count. A patch that no longer applies fails its test: mend the patch.
+Which bug is found how stands in `planted_list.py`. Being noticed by a crash or by another check does not count. A patch that no
+longer applies fails its test: mend the patch.
 """
 
 import json
@@ -11,42 +9,19 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
+import planted_list
 import pytest
 
 import tierline
 
-ROOT = Path(__file__).parents[2]
-PATCHES = sorted((ROOT / "tests" / "planted").glob("*.patch"))
-
-
-@dataclass(frozen=True)
-class Way:
-    """How a bug is looked for, and which kinds of disagreement count."""
-
-    program: str
-    setting: dict
-    seeds: tuple
-    """Enough for all that are looked for in this way; each patch is caught by one of them."""
-    kinds: frozenset
-
-
-DER = Way("runs.py", {"hours": 8.0, "ders": 6}, tuple(range(1, 7)), frozenset({"applied", "responses", "draws"}))
-CHANNELS = Way("planted_channels.py", {"lot": 40}, (1, 2), frozenset({"applied", "responses", "draws"}))
-RELAY = Way("planted_relays.py", {}, (1, 2), frozenset({"identity", "applied", "responses", "draws"}))
-NOTICES = Way("planted_notices.py", {}, (307, 301, 302, 308), frozenset({"told"}))
-"""Its seeds are the answers of the listener."""
-WAYS = (DER, CHANNELS, RELAY, NOTICES)
-FIVE_LEVELS = {11: RELAY, 12: RELAY, 13: CHANNELS, 14: RELAY, 15: NOTICES}
-"""From 16 on all are of several channels, up to 10 of one DER."""
-
-
-def way_of(patch):
-    """Tell by the number of a patch how its bug is looked for."""
-    number = int(patch.name[:2])
-    return FIVE_LEVELS.get(number, DER if number <= 10 else CHANNELS)
+PATCHES = planted_list.patches()
+FOUND = [
+    pytest.param(patch, finder, id=f"{patch.stem}-{Path(finder.way.program).stem}")
+    for patch in PATCHES
+    for finder in planted_list.FINDERS.get(planted_list.number_of(patch), ())
+]
 
 
 def found_by(source, way, seed):
@@ -76,24 +51,32 @@ def copy_with(patch, folder):
     return folder / "src"
 
 
-def test_there_are_twenty_planted_bugs():
-    assert [int(patch.name[:2]) for patch in PATCHES] == list(range(1, 21))
+def test_every_planted_bug_has_a_number_a_sentence_and_somebody_who_finds_it():
+    numbers = [planted_list.number_of(patch) for patch in PATCHES]
+    assert numbers == list(range(1, len(PATCHES) + 1)) == sorted(planted_list.FINDERS)
+    assert all(planted_list.FINDERS.values())
+    assert [patch.name for patch in PATCHES if not planted_list.what_of(patch).endswith(".")] == []
+
+
+def test_the_page_of_planted_bugs_is_up_to_date():
+    assert planted_list.README.read_text() == planted_list.page(), "run python tests/simulation/planted_list.py"
 
 
 @pytest.mark.simulation
-@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.stem)
-def test_the_comparison_finds_the_planted_bug(patch, tmp_path):
-    source, way = copy_with(patch, tmp_path), way_of(patch)
-    for seed in way.seeds:
-        found = found_by(source, way, seed)
-        if found & way.kinds:
-            print(f"\n{patch.stem}: {sorted(found)} by {way.program} at seed {seed}")
+@pytest.mark.parametrize(("patch", "finder"), FOUND)
+def test_the_comparison_finds_the_planted_bug(patch, finder, tmp_path):
+    source = copy_with(patch, tmp_path)
+    tried = {}
+    for seed in finder.seeds:
+        tried[seed] = found_by(source, finder.way, seed)
+        if finder.kinds <= tried[seed]:
+            print(f"\n{patch.stem}: {sorted(tried[seed])} by {finder.way.program} at seed {seed}")
             return
-    pytest.fail(f"{patch.stem} survived {len(way.seeds)} seeds")
+    pytest.fail(f"{patch.stem} survived, {sorted(finder.kinds)} is asked for: {tried}")
 
 
 @pytest.mark.simulation
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.program)
+@pytest.mark.parametrize("way", planted_list.WAYS, ids=lambda way: way.program)
 def test_without_a_planted_bug_the_same_seeds_find_nothing(way):
     source = Path(tierline.__file__).parents[1]
     assert [found_by(source, way, seed) for seed in way.seeds] == [set()] * len(way.seeds)

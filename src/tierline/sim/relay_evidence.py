@@ -65,6 +65,8 @@ class ServerEvidence:
     """DERs that reach their first program twice."""
     der_ids: dict[str, DerId] = field(default_factory=dict)
     """In its registry, by the name of the DER."""
+    births: list[float] = field(default_factory=list)
+    """When its lives began."""
     reads: list[Read] = field(default_factory=list)
     posts: Posts = field(default_factory=Posts)
     """Of a relay: the Responses that it passes on."""
@@ -170,3 +172,9 @@ class LevelsEvidence(RunEvidence[LeafEvidence]):
     """All that happened in one run with several servers."""
 
     servers: dict[str, ServerEvidence]
+
+    def notice(self, at_s: float, who: str, what: str) -> None:
+        """Note of the lives of all nodes when they begin, and of DERs when they end."""
+        RunEvidence.notice(self, at_s, who, what)
+        if who in self.servers and what.startswith("start of life"):
+            self.servers[who].births.append(at_s)
