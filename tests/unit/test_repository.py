@@ -188,6 +188,7 @@ TESTED_ELSEWHERE = {
     "engine/following/holding.py": "unit/engine/test_schedule.py",
     "engine/validity.py": "unit/engine/test_lifecycle.py",
     "engine/verdict.py": "unit/engine/test_access.py",
+    "model/prices.py": "unit/protocols/sep2/test_mapping_tariffs.py",  # values that are made there
     "node/field_inverter.py": "unit/node/test_field.py",
     "node/health.py": "unit/console/test_app.py",  # its only reader
     "operations/serving/fleet_orders.py": "unit/operations/serving/test_fleet.py",

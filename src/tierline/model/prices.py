@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from tierline.model.control import EventStatus
 from tierline.model.identity import ChannelId, Lfdi, Mrid
@@ -23,11 +23,6 @@ class Price:
     """SCHEDULED unless it was withdrawn or replaced: whether it is active follows from the time."""
     status_at: datetime
     tou_tier: int = 0
-
-    @property
-    def end(self) -> datetime:
-        """When it ends."""
-        return self.start + timedelta(seconds=self.duration_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

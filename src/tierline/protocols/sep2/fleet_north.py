@@ -115,7 +115,7 @@ class Sep2FleetNorth:
         self._places: dict[Lfdi, tuple[devices.EndDevice, Places]] = {}
         self._refused: dict[tuple[str, Lfdi | None], str] = {}
         """What the server refused to register (POST) or to take out (DELETE), and why."""
-        self.tariffs = Sep2Tariffs(self._carrier, entry, clock)
+        self.tariffs = Sep2Tariffs(self._carrier, entry, clock, at_once)
         """What the server shows of tariffs, once it was walked."""
         self.poll_s = DEFAULT_POLL_S
         """How long the server wants us to wait between walks; as of the last one."""

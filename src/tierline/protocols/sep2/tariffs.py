@@ -16,20 +16,18 @@ import structlog
 
 from tierline.model.errors import PeerError
 from tierline.model.prices import TariffsSeen
-from tierline.protocols.sep2.client import same_origin
 from tierline.protocols.sep2.follow.fleet import Failed, attempt
 from tierline.protocols.sep2.follow.prices import MOST_TARIFFS, read_prices, read_tariff_list
 from tierline.protocols.sep2.follow.walk import DEFAULT_POLL_S, FASTEST_POLL_S
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from tierline.model.identity import Lfdi, Mrid
-    from tierline.model.prices import Tariff
     from tierline.ports import Clock
     from tierline.protocols.sep2.courier import Carrier
-    from tierline.protocols.sep2.follow.fleet import Watched
     from tierline.protocols.sep2.follow.prices import Known, TariffList, TariffRead
     from tierline.protocols.sep2.follow.walk import Entry
     from tierline.protocols.sep2.resources.pricing import TariffProfile
@@ -54,33 +52,25 @@ class Offer:
     """The server's clock minus ours."""
 
 
-@dataclass(slots=True)
-class _Found:
-    """What one reading found so far."""
-
-    lists: dict[str, TariffList] = field(default_factory=dict)
-    profiles: dict[Mrid, TariffProfile] = field(default_factory=dict)
-    reads: dict[Mrid, TariffRead] = field(default_factory=dict)
-    unread: set[Mrid] = field(default_factory=set)
-    refused: dict[str, str] = field(default_factory=dict)
-
-
 class Sep2Tariffs:
     """The tariffs of one server."""
 
-    def __init__(self, carrier: Carrier, entry: Entry, clock: Clock) -> None:
+    def __init__(self, carrier: Carrier, entry: Entry, clock: Clock, at_once: int = 1) -> None:
+        """Prepare; `at_once` is how many requests may be under way at the same time."""
         self._carrier = carrier
         self._entry = entry
         self._clock = clock
+        self._at_once = at_once
         self._offer: Offer | None = None
-        self._known: dict[Mrid, Known] = {}
-        self._paths: dict[str, bool] = {}
-        """What was read, and whether the server offers to tell of its changes."""
-        self._last: TariffsSeen | None = None
-        self._read_anew_at: datetime | None = None
-        self._is_stale = True
-        self._trusted: frozenset[str] = frozenset()
-        """What the server told of when it was read last."""
+        self._lists: dict[str, TariffList] = {}
+        self._reads: dict[Mrid, TariffRead] = {}
+        """Each tariff as it was read last."""
+        self._unread: set[Mrid] = set()
+        """Those that were not shown as they should be when they were to be read last."""
+        self._heard: set[str] = set()
+        self._told: set[str] = set()
+        """What the server told of already when it was read last: what is not heard of is as it was."""
+        self._anew_at: datetime | None = None
         self.woken = asyncio.Event()
         """Set when there is news, so that the next reading does not wait."""
         self.poll_s: int | None = None
@@ -95,18 +85,17 @@ class Sep2Tariffs:
         """Take over where tariffs are listed; other places, or other members, are news."""
         known, self._offer = self._offer, offer
         if known is None or _places(known) != _places(offer):
-            self._is_stale = True
             self.woken.set()
 
     def hear(self, path: str) -> None:
         """Take note of a notice, where it is of what is read here."""
-        if path in self._paths:
-            self._is_stale = True
+        if path in self._paths():
+            self._heard.add(path)
             self.woken.set()
 
     def subscribable(self) -> list[str]:
         """Give the paths of whose changes the server offers to tell."""
-        return [path for path, says in self._paths.items() if says]
+        return [path for path, says in self._paths().items() if says]
 
     async def read(self, trusted: Collection[str] = ()) -> TariffsSeen:
         """Read all tariffs; what the server tells of (`trusted`) and has told nothing of is as it was.
@@ -117,76 +106,99 @@ class Sep2Tariffs:
         if offer is None:
             raise PeerError("the server was not walked yet")
         now = self._clock.now()
-        is_anew = self._read_anew_at is None or not timedelta() <= now - self._read_anew_at < ANEW_AFTER
-        # What was not told of when it was read last may have changed before it was.
-        told = frozenset(trusted) & self._trusted
-        if self._last is not None and not is_anew and not self._is_stale and told.issuperset(self._paths):
-            return self._last
+        is_anew = self._anew_at is None or not timedelta() <= now - self._anew_at < ANEW_AFTER
         # Whatever is heard while it is read is news for the next time.
-        self._is_stale, is_done = False, False
-        try:
-            found = await self._read_all(offer, {} if is_anew else self._known, now)
-            is_done = True
-        finally:
-            self._is_stale |= not is_done
-        self._take(found)
-        self._trusted = frozenset(trusted)
-        self._read_anew_at = now if is_anew else self._read_anew_at
-        self._last = self._assembled(offer, found)
-        return self._last
+        heard, self._heard = self._heard, set()
+        fresh = set() if is_anew else (self._told & set(trusted)) - heard
+        self._told &= fresh
+        await self._read_lists(offer, fresh)
+        profiles = self._profiles()
+        time = int(now.timestamp() + offer.offset_s)
+        await self._read_tariffs(profiles, fresh, time, is_anew=is_anew)
+        failed = [one for mrid in self._unread if (one := self._reads.get(mrid)) is not None]
+        untold = {watched.path for one in failed for watched in one.watched}
+        self._told = (set(trusted) & self._paths().keys()) - untold
+        self._anew_at = now if is_anew else self._anew_at
+        polls = [one.poll_s for one in self._lists.values() if one.poll_s is not None]
+        self.poll_s = max(FASTEST_POLL_S, min(polls, default=DEFAULT_POLL_S)) if self._lists else None
+        return self._assembled(offer)
 
-    async def _read_all(self, offer: Offer, known: Mapping[Mrid, Known], now: datetime) -> _Found:
-        found = _Found()
-        for href in dict.fromkeys([*offer.assigned, *([offer.everybody] if offer.everybody is not None else [])]):
-            listed = found.lists[href] = await self._carrier.carry(read_tariff_list(self._entry, href))
+    async def _read_lists(self, offer: Offer, fresh: AbstractSet[str]) -> None:
+        """Read the lists that may have changed, and forget those that are not offered any more."""
+        hrefs = dict.fromkeys([*offer.assigned, *([offer.everybody] if offer.everybody is not None else [])])
+        self._lists = {href: self._lists[href] for href in hrefs if href in self._lists}
+
+        def take(href: str, found: TariffList) -> None:
+            self._lists[href] = found
+
+        stale = [href for href in hrefs if href not in self._lists or self._lists[href].watched.path not in fresh]
+        works = ((href, read_tariff_list(self._entry, href)) for href in stale)
+        await self._carrier.carry_all(works, take, self._at_once)
+
+    def _profiles(self) -> dict[Mrid, TariffProfile]:
+        found: dict[Mrid, TariffProfile] = {}
+        for listed in self._lists.values():
             for profile in listed.tariffs:
                 # A tariff reached by two lists is one tariff.
-                found.profiles.setdefault(profile.mrid, profile)
-        if len(found.profiles) > MOST_TARIFFS:
-            raise PeerError(
-                f"{self._entry.server} lists {len(found.profiles)} tariffs, at most {MOST_TARIFFS} are followed"
-            )
-        time = int(now.timestamp() + offer.offset_s)
-        for mrid, profile in found.profiles.items():
-            steps = attempt(read_prices(self._entry, profile, known.get(mrid), time))
-            one = await self._carrier.carry(steps, one_of_many=True)
-            if isinstance(one, Failed):
-                log.warning("tariff_unreadable", channel=self._entry.channel, mrid=mrid, why=str(one.reason))
-                found.unread.add(mrid)
-            else:
-                found.reads[mrid] = one
-                found.refused.update(one.refused)
+                found.setdefault(profile.mrid, profile)
+        if len(found) > MOST_TARIFFS:
+            raise PeerError(f"{self._entry.server} lists {len(found)} tariffs, at most {MOST_TARIFFS} are followed")
         return found
 
-    def _take(self, found: _Found) -> None:
-        """Remember what need not be asked for again, and what the server offers to tell of."""
-        polls = [one.poll_s for one in found.lists.values() if one.poll_s is not None]
-        self.poll_s = max(FASTEST_POLL_S, min(polls, default=DEFAULT_POLL_S)) if found.lists else None
-        self._known = {
-            **{mrid: self._known[mrid] for mrid in found.unread if mrid in self._known},
-            **{mrid: one.known for mrid, one in found.reads.items()},
-        }
-        watched: list[Watched] = [one.watched for one in found.lists.values()]
-        for one in found.reads.values():
+    async def _read_tariffs(
+        self, profiles: Mapping[Mrid, TariffProfile], fresh: AbstractSet[str], time: int, *, is_anew: bool
+    ) -> None:
+        """Read the tariffs that may have changed, and forget those that are not listed any more."""
+        self._reads = {mrid: one for mrid, one in self._reads.items() if mrid in profiles}
+        self._unread &= profiles.keys()
+
+        def is_fresh(mrid: Mrid) -> bool:
+            known = self._reads.get(mrid)
+            return (
+                known is not None
+                and mrid not in self._unread
+                and known.known.profile == profiles[mrid]
+                and all(one.path in fresh for one in known.watched)
+                and not is_anew
+            )
+
+        def take(mrid: Mrid, found: TariffRead | Failed) -> None:
+            if isinstance(found, Failed):
+                log.warning("tariff_unreadable", channel=self._entry.channel, mrid=mrid, why=str(found.reason))
+                self._unread.add(mrid)
+            else:
+                self._reads[mrid] = found
+                self._unread.discard(mrid)
+
+        works = (
+            (mrid, attempt(read_prices(self._entry, profiles[mrid], None if is_anew else self._known(mrid), time)))
+            for mrid in profiles
+            if not is_fresh(mrid)
+        )
+        await self._carrier.carry_all(works, take, self._at_once)
+
+    def _known(self, mrid: Mrid) -> Known | None:
+        one = self._reads.get(mrid)
+        return None if one is None else one.known
+
+    def _paths(self) -> dict[str, bool]:
+        """Give what is read, and whether the server offers to tell of its changes."""
+        watched = [one.watched for one in self._lists.values()]
+        for one in self._reads.values():
             watched += one.watched
-        kept = {path for mrid, one in self._known.items() if mrid in found.unread for path in self._paths_of(one)}
-        self._paths = {path: says for path, says in self._paths.items() if path in kept}
-        self._paths |= {one.path: one.subscribable for one in watched}
-        if found.unread:
-            # Nothing will tell of what was not read.
-            self._is_stale = True
+        return {one.path: one.subscribable for one in watched}
 
-    def _paths_of(self, known: Known) -> list[str]:
-        return [same_origin(known.intervals, self._entry.server)] if known.intervals else []
-
-    def _assembled(self, offer: Offer, found: _Found) -> TariffsSeen:
-        tariffs: dict[Mrid, Tariff] = {mrid: one.tariff for mrid, one in found.reads.items() if one.tariff is not None}
+    def _assembled(self, offer: Offer) -> TariffsSeen:
+        read = {mrid: one for mrid, one in self._reads.items() if mrid not in self._unread}
+        refused: dict[str, str] = {}
+        for one in read.values():
+            refused.update(one.refused)
         return TariffsSeen(
             channel=self._entry.channel,
-            tariffs=tariffs,
-            shown_to=_shown_to(offer, found.lists),
-            unread=frozenset(found.unread),
-            refused=found.refused,
+            tariffs={mrid: one.tariff for mrid, one in read.items() if one.tariff is not None},
+            shown_to=_shown_to(offer, self._lists),
+            unread=frozenset(self._unread),
+            refused=refused,
         )
 
 

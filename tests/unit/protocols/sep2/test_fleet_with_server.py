@@ -1,6 +1,7 @@
 """A node that stands for many at our own server: both sides in memory, with the notices between them."""
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -10,7 +11,7 @@ from tierline.model.identity import Lfdi, Mrid
 from tierline.model.programs import FleetMember, Response, ResponseStatus
 from tierline.model.records import DerInfoKind, ReadingRecord, ResponseRecord
 from tierline.model.telemetry import Reading
-from tierline.operations.serving import dispatch, programs, registry
+from tierline.operations.serving import dispatch, prices, programs, registry
 from tierline.operations.serving.destinations import Destinations
 from tierline.operations.serving.subscriptions import Subscriptions
 from tierline.protocols.sep2.codec import render
@@ -311,3 +312,62 @@ async def test_it_hands_on_what_members_say(bench, both):
     assert len(both.courier.log) == 1
     await both.north.put_info(MANAGED[0], DerInfoKind.STATUS, render(der.DERStatus(href="/x/y", reading_time=5)))
     assert bench.state.infos[both.der(MANAGED[0]), DerInfoKind.STATUS]
+
+
+async def publish(bench, description="day ahead", **more):
+    tariff = await prices.create_tariff(
+        bench.OPERATOR, bench.state, prices.NewTariff(description=description, currency=978, **more)
+    )
+    one = prices.NewPrice(start=bench.clock.now() + timedelta(hours=1), duration_s=3600, price=Decimal("0.25"))
+    await prices.set_prices(bench.OPERATOR, bench.state, tariff.mrid, [one])
+    return tariff
+
+
+async def test_a_server_without_tariffs_is_asked_for_none(bench, both):
+    await both.north.walk()
+    both.courier.asked()
+    seen = await both.north.tariffs.read()
+    assert seen.tariffs == {}
+    assert both.courier.asked() == ["/tp"], "the list that is everybody's, and none of a member"
+
+
+async def test_tariffs_are_read_with_whom_each_concerns(bench, both):
+    common = await publish(bench)
+    special = await publish(bench, "feeder", group=bench.feeder())
+    await both.north.walk()
+    seen = await both.north.tariffs.read()
+    assert seen.shown_to[common.mrid] == set(MANAGED[:3])
+    assert seen.shown_to[special.mrid] == {
+        lfdi for lfdi in MANAGED[:3] if both.der(lfdi) in bench.state.members_of[bench.feeder()]
+    }
+    ((price,), (other,)) = (seen.tariffs[one.mrid].prices for one in (common, special))
+    (record,) = bench.state.prices[common.mrid].values()
+    assert (price.mrid, price.price, price.start, price.created_at) == (
+        record.mrid,
+        25_000,
+        record.start,
+        record.created_at,
+    )
+    assert (seen.refused, other.price) == ({}, 25_000)
+
+
+async def test_a_price_is_read_when_a_notice_tells_of_it_and_not_before(bench, both):
+    tariff = await publish(bench)
+    await both.settle()
+    for _ in range(2):
+        await both.north.tariffs.read(both.north.trusted())
+        await both.north.walk()
+        await both.north.subscribe()
+        both.deliver()
+    await both.north.tariffs.read(both.north.trusted())
+    both.courier.asked()
+    both.north.tariffs.woken.clear()
+    before = await both.north.tariffs.read(both.north.trusted())
+    assert both.courier.asked() == []
+    (price,) = before.tariffs[tariff.mrid].prices
+    await prices.withdraw_prices(bench.OPERATOR, bench.state, tariff.mrid, [price.start])
+    both.deliver()
+    assert both.north.tariffs.woken.is_set()
+    (after,) = (await both.north.tariffs.read(both.north.trusted())).tariffs[tariff.mrid].prices
+    assert (after.mrid, after.status) == (price.mrid, EventStatus.CANCELLED)
+    assert len(both.courier.asked()) == 1

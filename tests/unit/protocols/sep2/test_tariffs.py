@@ -381,7 +381,44 @@ async def test_what_the_server_tells_of_is_read_again_only_when_it_told(server, 
     north.hear("/tp/1/rc/0/tti")
     assert north.woken.is_set()
     await north.read(told)
-    assert server.asked() == ["/tp", "/tp/1/rc/0/tti"]
+    assert server.asked() == ["/tp/1/rc/0/tti"]
+    north.hear("/tp")
+    server.tariffs[2] = Tariff({0: 1})
+    server.lists["/tp"] = [1, 2]
+    assert len((await north.read(told)).tariffs) == 2
+    assert server.asked() == ["/tp", "/tp/2/rc", "/tp/2/rc/0/rt", "/tp/2/rc/0/tti", "/tti/2/0/cti"]
+
+
+async def test_what_was_heard_and_could_not_be_read_is_read_the_next_time(server, north):
+    await north.read()
+    told = frozenset(north.subscribable())
+    await north.read(told)
+    north.hear("/tp")
+    server.instead["/tp"] = 500
+    with pytest.raises(LinkError):
+        await north.read(told)
+    del server.instead["/tp"]
+    server.asked()
+    await north.read(told)
+    assert server.asked() == ["/tp"]
+
+
+async def test_of_many_lists_the_one_that_is_told_of_is_read(server, north):
+    server.lists = {f"/{number}": [1] for number in range(5)}
+    everybody = {path: frozenset({Lfdi(f"{number:040X}")}) for number, path in enumerate(server.lists)}
+    north.offer(Offer(assigned=everybody))
+    await north.read()
+    told = frozenset(north.subscribable())
+    await north.read(told)
+    server.asked()
+    north.hear("/3")
+    await north.read(told)
+    assert server.asked() == ["/3"]
+    del everybody["/3"]
+    north.offer(Offer(assigned=everybody))
+    assert len((await north.read(told)).shown_to[mrid("A", 1)]) == 4
+    assert server.asked() == []
+    assert "/3" not in north.subscribable()
 
 
 async def test_what_the_server_does_not_tell_of_is_polled(server, north):
