@@ -221,9 +221,10 @@ async def test_what_was_replaced_above_is_shown_replaced_by_time_alone(bench, ma
     assert shown[old.mrid].date_time == int(newer.start.timestamp())
 
 
-async def test_a_tariff_that_is_removed_is_gone(bench, market):
+async def test_a_tariff_is_there_as_soon_as_it_is_made_and_gone_when_it_is_removed(bench, market):
+    assert (bench.get("/dcap").tariff_profile_list_link.all, tariffs_of(bench)) == (0, [])
     tariff = await market.tariff()
-    assert bench.get("/dcap").tariff_profile_list_link.all == 1
+    assert (bench.get("/dcap").tariff_profile_list_link.all, tariffs_of(bench)) == (1, ["day ahead"])
     await prices.remove_tariff(bench.OPERATOR, bench.state, tariff.mrid)
     assert bench.get("/dcap").tariff_profile_list_link.all == bench.get("/tp").all == 0
     assert bench.status(market.at(tariff)) == 404
