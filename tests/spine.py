@@ -88,7 +88,7 @@ class Spine:
             """
         return compose(parse_config(text, self.folder / f"{name}.toml"), self.databases)
 
-    async def inverter(self, name):
+    async def inverter(self, name, **more):
         kind = InverterType(
             manufacturer="tierline",
             model="simulated",
@@ -97,6 +97,7 @@ class Spine:
             rated_va=Decimal(110_000),
             rated_var=Decimal(48_400),
             phases=3,
+            **more,
         )
         inverter = SunSpecInverter(standard_image(kind))
         self.inverters[name] = inverter

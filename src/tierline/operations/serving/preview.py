@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tierline.engine.access import Verb
 from tierline.engine.serving_status import latest_end
-from tierline.model.control import ENDED_EARLY
+from tierline.model.control import ENDED_EARLY, Curve
 from tierline.model.errors import Forbidden
+from tierline.model.identity import Mrid
 from tierline.model.programs import ResponseStatus
 from tierline.model.ramps import ramps_of
 from tierline.model.records import DerInfoKind
@@ -24,12 +25,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from tierline.model.control import Control
+    from tierline.model.control import Control, FunctionName, Setpoints, Value
     from tierline.model.identity import DerId
     from tierline.model.parties import Principal
     from tierline.model.records import ControlRecord, EndDeviceRecord
     from tierline.operations.serving.dispatch import Order
     from tierline.operations.serving.state import Serving
+
+
+_POINTS_OF_EVERY_DER = {"volt_var": 4, "volt_watt": 2, "watt_var": 6}
+"""How many points of its curves every DER has. Source: IEEE 1547-2018, tables 8, 9 and 10."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +111,10 @@ def preview_control(principal: Principal, serving: Serving, order: Order) -> Pre
         excluded=tuple(excluded),
         not_seen=tuple(device.der_id for device in members if device.der_id not in serving.last_seen),
         refusing=tuple(_refusing(serving, order, members)),
-        warnings=tuple(f"{ramp}: a DER that has no such ramp answers 252" for ramp in ramps),
+        warnings=(
+            *(f"{ramp}: a DER that has no such ramp answers 252" for ramp in ramps),
+            *_long_curves(order.setpoints),
+        ),
         rated_w=sum(ratings, Decimal(0)),
         relief_w=relief_w(order.setpoints, ratings),
         overlaps=tuple(_overlaps(serving, order)),
@@ -129,17 +137,39 @@ def _lacks(serving: Serving, order: Order, der_id: DerId) -> str:
 
 
 def _refused_before(serving: Serving, order: Order, der_id: DerId) -> str:
-    """Find an earlier control that asked for a ramp as well and for no other function, and was answered 252."""
-    ramps = ramps_of(order.setpoints, order.ramp_time_s)
-    if not ramps:
-        return ""
+    """Find an earlier control that was answered 252 and asked for a ramp as well and no other function, or for nothing else at all.
+
+    Of what a DER keeps IEEE 2030.5 tells a server no more than its functions (DERCapability, modesSupported).
+    """
+    ramps = set(ramps_of(order.setpoints, order.ramp_time_s))
+    wanted = _values(order.setpoints)
     for mrid, status in serving.responses_of.get(der_id, ()):
         record = serving.control(mrid) if status is ResponseStatus.REJECTED_PARAMETER else None
         if record is None or not record.control.setpoints.keys() <= order.setpoints.keys():
             continue
-        if shared := set(ramps) & set(ramps_of(record.control.setpoints, record.control.ramp_time_s)):
+        asked = set(ramps_of(record.control.setpoints, record.control.ramp_time_s))
+        if shared := ramps & asked:
             return f"it answered 252 to control {mrid}, which asked for {' and '.join(sorted(shared))} too"
+        if not asked and _values(record.control.setpoints).items() <= wanted.items():
+            return (
+                f"it answered 252 to control {mrid}, which asked for the same {' and '.join(record.control.setpoints)}"
+            )
     return ""
+
+
+def _values(setpoints: Setpoints) -> dict[FunctionName, Value]:
+    """Give the values of functions; two curves of the same shape are the same, whatever their names."""
+    return {
+        name: replace(value, mrid=Mrid(""), creation_time=None) if isinstance(value, Curve) else value
+        for name, value in setpoints.items()
+    }
+
+
+def _long_curves(setpoints: Setpoints) -> Iterator[str]:
+    for name, value in setpoints.items():
+        least = _POINTS_OF_EVERY_DER.get(name)
+        if isinstance(value, Curve) and least is not None and len(value.points) > least:
+            yield f"{name} has {len(value.points)} points: a DER that has but the {least} of IEEE 1547-2018 answers 252"
 
 
 def _refused(principal: Principal, serving: Serving, order: Order) -> str:

@@ -198,3 +198,34 @@ async def test_a_curve_with_a_ramp_of_its_own_is_warned_of(send, respond, clock,
     await respond("pv-1", other.mrid, 252)
     await respond("pv-2", other.mrid, 1)
     assert preview("feeder-1", volt_var=ramped).refusing == ()  # it was asked for another ramp
+
+
+def volt_var(count, number=1):
+    points = tuple(CurvePoint(x=Decimal(90 + n), y=Decimal(0)) for n in range(count))
+    return Curve(mrid=Mrid(f"{number:032X}"), points=points)
+
+
+async def test_a_curve_longer_than_every_der_has_is_warned_of(preview):
+    assert preview("feeder-1", volt_var=volt_var(4)).warnings == ()
+    assert preview("feeder-1", volt_var=volt_var(5), connect=False).warnings == (
+        "volt_var has 5 points: a DER that has but the 4 of IEEE 1547-2018 answers 252",
+    )
+
+
+async def test_who_refused_the_same_before_is_named(send, respond, der, clock, preview):
+    control = await send("feeder-1", start=clock.now(), volt_var=volt_var(8))
+    await respond("pv-1", control.mrid, 252)
+    await respond("pv-2", control.mrid, 1)
+    (one,) = preview("feeder-1", volt_var=volt_var(8, number=2), max_lim_w_pct=Decimal(50)).refusing
+    assert (one.der_id, one.why) == (
+        der("pv-1").der_id,
+        f"it answered 252 to control {control.mrid}, which asked for the same volt_var",
+    )
+    assert preview("feeder-1", volt_var=volt_var(7)).refusing == ()
+    assert preview("feeder-1", max_lim_w_pct=Decimal(50)).refusing == ()
+
+
+async def test_who_refused_the_same_with_a_ramp_may_have_refused_the_ramp(send, respond, clock, preview):
+    control = await send("feeder-1", start=clock.now(), volt_var=volt_var(8), ramp_time_s=Decimal(5))
+    await respond("pv-1", control.mrid, 252)
+    assert preview("feeder-1", volt_var=volt_var(8)).refusing == ()
