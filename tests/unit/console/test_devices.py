@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from tierline.console.api import devices
 from tierline.model.records import DerInfoKind, DerInfoRecord
 
 
@@ -111,6 +112,20 @@ async def test_readings_are_listed_by_time(api, measure, clock):
     assert [one["value"] for one in both] == [5000, 7000]
     assert both[0]["unit"] == "W"
     assert (await api.get("/devices/pv-1/readings", params={"since": "2026-06-18T12:00:00"})).status_code == 422
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 7, 8, 9, 10_000])
+async def test_a_long_answer_is_written_a_batch_at_a_time_and_says_the_same(api, measure, clock, monkeypatch, limit):
+    start = clock.now()
+    for number in range(9):
+        await measure("pv-1", "w", number)
+        clock.move(seconds=1)
+    asked = {"since": start.isoformat(), "limit": limit}
+    whole = await api.get("/devices/pv-1/readings", params=asked)
+    monkeypatch.setattr(devices, "_AT_ONCE", 3)
+    written = await api.get("/devices/pv-1/readings", params=asked)
+    assert [one["value"] for one in written.json()["readings"]] == [*range(min(9, limit))]
+    assert (written.json(), written.headers["content-type"]) == (whole.json(), whole.headers["content-type"])
 
 
 async def test_the_newest_readings_are_listed(api, measure):

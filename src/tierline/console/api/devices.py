@@ -1,9 +1,13 @@
 """Routes: DERs."""
 
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from itertools import islice
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
 
 from tierline.console.api import models
 from tierline.console.api.access import Operator, Reader
@@ -11,10 +15,14 @@ from tierline.console.api.finding import device_named, group_named
 from tierline.console.api.shown import Shows, reading_shown
 from tierline.engine.access import Verb
 from tierline.model.identity import PartyId, parse_lfdi
+from tierline.model.records import ReadingRecord
 from tierline.operations.serving import enrolment, history, registry
 from tierline.operations.serving.access import require
 from tierline.operations.serving.explain import explain
 from tierline.operations.serving.state import Serving
+
+_AT_ONCE = 500
+"""Readings that are made ready before others have their turn: some milliseconds."""
 
 
 def device_routes(serving: Serving) -> APIRouter:
@@ -84,13 +92,18 @@ def device_routes(serving: Serving) -> APIRouter:
         device = device_named(serving, name)
         return shows.device(await registry.place(principal, serving, device.der_id, body.service_point))
 
-    @routes.get("/devices/{name}/readings")
-    async def list_readings(principal: Reader, name: str, span: Annotated[models.Since, Query()]) -> models.Readings:
+    @routes.get("/devices/{name}/readings", response_model=models.Readings)
+    async def list_readings(
+        principal: Reader, name: str, span: Annotated[models.Since, Query()]
+    ) -> models.Readings | StreamingResponse:
         """List the readings of a DER from a time on; of the last hour without one."""
         device = device_named(serving, name)
         since = serving.clock.now() - timedelta(hours=1) if span.since is None else span.since
-        found = history.readings_since(principal, serving, device.der_id, since, span.limit)
-        return models.Readings(readings=[reading_shown(record) for record in found])
+        found = islice(history.readings_since(principal, serving, device.der_id, since), span.limit)
+        first = [*islice(found, _AT_ONCE)]
+        if len(first) < _AT_ONCE:
+            return models.Readings(readings=[reading_shown(record) for record in first])
+        return StreamingResponse(_streamed(first, found), media_type="application/json")
 
     @routes.get("/devices/{name}/explain")
     async def explain_device(principal: Reader, name: str) -> models.Explanation:
@@ -110,3 +123,13 @@ def device_routes(serving: Serving) -> APIRouter:
         return models.Readings(readings=[reading_shown(record) for record in found])
 
     return routes
+
+
+async def _streamed(batch: list[ReadingRecord], rest: Iterator[ReadingRecord]) -> AsyncIterator[str]:
+    """Write `models.Readings` a batch at a time, so that a long answer is never in memory as a whole."""
+    lead = '{"readings":['
+    while batch:
+        yield lead + ",".join(reading_shown(record).model_dump_json() for record in batch)
+        await asyncio.sleep(0)
+        lead, batch = ",", [*islice(rest, _AT_ONCE)]
+    yield "]}"

@@ -29,16 +29,14 @@ _MICROSECOND = timedelta(microseconds=1)
 """The resolution of the store."""
 
 
-def readings_since(
-    principal: Principal, serving: Serving, der: DerId, since: datetime, limit: int
-) -> list[ReadingRecord]:
-    """Give the readings of a DER from a time on, oldest first, at most `limit`."""
+def readings_since(principal: Principal, serving: Serving, der: DerId, since: datetime) -> Iterator[ReadingRecord]:
+    """Give the readings of a DER from a time on, oldest first, one by one."""
     require(principal, Verb.READ, f"device {der}")
     store = serving.store
     each = [
         store.each(ReadingRecord, of=(der, series), after=(since - _MICROSECOND,)) for series in _series_of(store, der)
     ]
-    return list(islice(merge(*each, key=lambda record: (record.reading.time, record.meter_reading)), limit))
+    return merge(*each, key=lambda record: (record.reading.time, record.meter_reading))
 
 
 def _series_of(store: Store, der: DerId) -> Iterator[Mrid]:

@@ -4,11 +4,16 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from itertools import islice
 
 from tierline.model.control import Setpoints
 from tierline.model.records import AuditRecord, ReadingRecord
 from tierline.operations.serving import history, programs, topology
 from tierline.storage.sqlite import Database
+
+
+def read(operator, serving, der, since, limit):
+    return [*islice(history.readings_since(operator, serving, der, since), limit)]
 
 
 async def test_every_reading_of_a_der_is_given_once_oldest_first_from_a_time_on(serving, operator, der, measure, clock):
@@ -17,14 +22,14 @@ async def test_every_reading_of_a_der_is_given_once_oldest_first_from_a_time_on(
         for point in ("pv-1", "pv-2", "pv-3"):
             await measure(point, "w", number)
         clock.move(seconds=1)
-    found = history.readings_since(operator, serving, der("pv-2").der_id, start, 1000)
+    found = read(operator, serving, der("pv-2").der_id, start, 1000)
     assert [record.reading.value for record in found] == list(range(10))
-    assert [r.reading.value for r in history.readings_since(operator, serving, der("pv-2").der_id, start, 3)] == [
+    assert [r.reading.value for r in read(operator, serving, der("pv-2").der_id, start, 3)] == [
         0,
         1,
         2,
     ]
-    later = history.readings_since(operator, serving, der("pv-2").der_id, start + timedelta(seconds=8), 1000)
+    later = read(operator, serving, der("pv-2").der_id, start + timedelta(seconds=8), 1000)
     assert [record.reading.value for record in later] == [8, 9]
 
 
@@ -40,11 +45,9 @@ async def test_readings_of_several_series_come_by_time_and_then_by_series(servin
         for number in (7, 20, 21)
     ]
     await serving.store.commit(wanted, [record])
-    assert history.readings_since(operator, serving, of, start, 1000) == wanted
-    assert (
-        history.readings_since(operator, serving, of, start + timedelta(seconds=9, microseconds=1), 4) == wanted[30:34]
-    )
-    assert history.readings_since(operator, serving, of, start + timedelta(seconds=50), 4) == []
+    assert read(operator, serving, of, start, 1000) == wanted
+    assert read(operator, serving, of, start + timedelta(seconds=9, microseconds=1), 4) == wanted[30:34]
+    assert read(operator, serving, of, start + timedelta(seconds=50), 4) == []
 
 
 async def test_only_what_is_asked_for_is_read(serving, operator, der, clock, measure, tmp_path):
@@ -69,7 +72,7 @@ async def test_only_what_is_asked_for_is_read(serving, operator, der, clock, mea
         return found
 
     store._select = counted
-    found = history.readings_since(operator, serving, "b", start + timedelta(seconds=1995), 1000)
+    found = read(operator, serving, "b", start + timedelta(seconds=1995), 1000)
     assert [reading.reading.time for reading in found] == [start + timedelta(seconds=at) for at in range(1995, 2000)]
     assert sum(rows) <= 16 + 5
     database.close()
