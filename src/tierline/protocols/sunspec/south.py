@@ -208,7 +208,10 @@ class SunSpecDevice:
         await self._know_map()
         concerned = sorted(orders.models_concerned(target) & self._models.keys())
         held = {model_id: await self._held(model_id) for model_id in concerned}
-        plan = self._plan(target, held)
+        # What does not fit is left out before anything is written.
+        plan = orders.plan(
+            target, _blocks(held), self._dead_man, fits=lambda step: step_changes(step, held[step.model_id])
+        )
         refused = {name: Refusal(reason=why, firmness=Firmness.NEVER) for name, why in plan.refused.items()}
         writes = 0
         for step in plan.steps:
@@ -227,12 +230,14 @@ class SunSpecDevice:
         if writes:
             for model_id in {step.model_id for step in plan.steps}:
                 held[model_id] = await self._held(model_id)
-        for step in self._plan(target, held).steps:
-            if (changes := step_changes(step, held[step.model_id])) and not step.functions <= refused.keys():
+        blocks = _blocks(held)
+        for step in orders.plan(target, blocks, self._dead_man).steps:
+            if step.functions <= refused.keys():
+                continue
+            if changes := step_changes(step, held[step.model_id]):
                 what = ", ".join(f"{step.model_id}.{path} = {value}" for path, value in step.values.items())
                 why = f"{self._link.endpoint} does not hold {what} ({len(changes)} runs of registers differ)"
                 refused |= dict.fromkeys(step.functions, Refusal(reason=why, firmness=Firmness.DECLINED))
-        blocks = _blocks(held)
         kept = Setpoints.of({name: value for name, value in target.items() if name not in refused})
         self._timers = frozenset(
             (row.model_id, timer)
@@ -240,12 +245,6 @@ class SunSpecDevice:
             if (timer := orders.timer_of(row, blocks[row.model_id])) is not None
         )
         return ReadBack(setpoints=orders.held(kept, blocks), writes=writes, refused=refused)
-
-    def _plan(self, target: Setpoints, held: Mapping[int, Held]) -> orders.Plan:
-        """List what must be written; what does not fit is left out before anything is written."""
-        return orders.plan(
-            target, _blocks(held), self._dead_man, fits=lambda step: step_changes(step, held[step.model_id])
-        )
 
     async def keep_alive(self) -> None:
         """Give the device a sign of life: restart the reversion timers in use and count its controller heartbeat up.
