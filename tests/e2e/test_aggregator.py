@@ -15,7 +15,7 @@ from tierline.model.identity import GroupId, Lfdi, der_id, sfdi_of
 from tierline.model.records import AuditRecord, ReadingRecord, ResponseRecord
 from tierline.node.compose import compose, prepare
 from tierline.node.config import parse_config
-from tierline.operations.serving import dispatch, registry, standing, topology
+from tierline.operations.serving import dispatch, registry, topology
 from tierline.operations.serving.audit import faults
 from tierline.protocols.sep2.codec import parse, render
 from tierline.protocols.sep2.resources import (
@@ -249,8 +249,7 @@ async def test_an_aggregator_registers_serves_and_takes_out_its_ders(tmp_path):
         assert faults(state.store.load(AuditRecord)) == []
 
 
-async def test_a_substation_takes_a_der_over_and_gives_it_back(tmp_path, monkeypatch):
-    monkeypatch.setattr(standing, "MIRRORED_AFTER", timedelta(0))  # a first reading is enough here
+async def test_a_substation_takes_a_der_over_and_gives_it_back(tmp_path):
     async with a_world(tmp_path) as plain:
         fed_by = topology.elements_of(plain.state, "pv_000") & {feeder.id for feeder in plain.state.grid.feeders}
     folder = tmp_path / "again"
@@ -264,6 +263,8 @@ async def test_a_substation_takes_a_der_over_and_gives_it_back(tmp_path, monkeyp
         assert (await alone.get(fsa)).all == 1
         (assigned,) = (await west.get(f"{fsa}?l=255")).items
         assert (await west.get(assigned.der_program_list_link.href)).all == 3
+        assert (await alone.get(fsa)).all == 1
+        assert (await west.ask("HEAD", "/edev")).status == 200
         assert ((await alone.get(fsa)).all, (await west.get(fsa)).all) == (0, 1)
         breaker = next(feeder.breaker for feeder in world.state.grid.feeders if feeder.id in fed_by)
         await topology.confirm_switching(OPERATOR, world.state, {breaker: False})

@@ -70,7 +70,7 @@ class FleetServer(Protocol):
         ...
 
     async def subscribe(self) -> None:
-        """Ask to be told of changes of what the last walk saw, where the server tells of any.
+        """Say that what the last walk saw is kept, and ask to be told of changes of it, where the server tells of any.
 
         Raises: LinkError when that cannot be written down.
         """

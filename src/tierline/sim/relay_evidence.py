@@ -42,12 +42,12 @@ class Mirrored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """The assignments of all DERs listed to a relay were shown to it."""
+    """A relay has said that it keeps the assignments that were shown to it."""
 
     at_s: float
     relay: str
     deeds: int
-    """Of the server above, so far."""
+    """Of the server above, by when they were shown."""
 
 
 @dataclass(slots=True, kw_only=True)

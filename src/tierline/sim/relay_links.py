@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tierline.model.errors import Forbidden, PeerError
+from tierline.model.errors import Forbidden, LinkError, PeerError
 from tierline.model.programs import FleetMember, FleetSeen, Program, ProgramsSeen, Response
 from tierline.node.shared_channel import SharedChannel
 from tierline.operations.serving import registry, telemetry
@@ -72,6 +72,16 @@ class FleetInfoRequest:
     document: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class FleetKeptRequest:
+    """What was shown to me is kept, and shown by me from now on."""
+
+    read_by: datetime
+    """The server's clock when it was shown."""
+    deeds: int
+    """Of the server, then."""
+
+
 class FleetFace(SouthFace):
     """One life of a server that has relays below it."""
 
@@ -87,7 +97,12 @@ class FleetFace(SouthFace):
         principal = registry.principal_of(device, self._lfdis[source])
         match request:
             case FleetWalkRequest():
-                return self._show_fleet(source, device)
+                return self._show_fleet(device)
+            case FleetKeptRequest(read_by, deeds):
+                if device.aggregates is not None:
+                    self._serving.standing.hand_over(self._serving, device.aggregates, read_by)
+                at_s = self._serving.clock.deadline()
+                self._server.reads.append(Read(at_s=at_s, relay=source, deeds=deeds))
             case FleetRespondRequest(response):
                 await telemetry.record_response(
                     principal,
@@ -107,7 +122,7 @@ class FleetFace(SouthFace):
                 return await super().answer(source, device, request)
         return Done()
 
-    def _show_fleet(self, source: str, peer: EndDeviceRecord) -> FleetWalked:
+    def _show_fleet(self, peer: EndDeviceRecord) -> FleetWalked:
         serving, now = self._serving, self._serving.clock.now()
         members: dict[Lfdi, FleetMember] = {}
         programs: dict[Mrid, Program] = {}
@@ -125,10 +140,8 @@ class FleetFace(SouthFace):
                 programs=tuple(served.record.mrid for served in assigned),
             )
             if peer.aggregates is not None:
-                serving.standing.hand_over(serving, peer.aggregates, der)
-        stamp = self.stamp(now)
-        self._server.reads.append(Read(at_s=serving.clock.deadline(), relay=source, deeds=stamp.deeds))
-        return FleetWalked(members, programs, now, stamp)
+                serving.standing.read(serving, peer.aggregates, der)
+        return FleetWalked(members, programs, now, self.stamp(now))
 
     def _der_of(self, lfdi: Lfdi | None) -> DerId:
         device = None if lfdi is None else registry.device_of(self._serving, lfdi)
@@ -148,6 +161,8 @@ class MessageFleetNorth:
         self._relay = relay
         self._channel = channel
         self._target = target
+        self._kept: FleetKeptRequest | None = None
+        """What is to be said once the last walk is kept."""
         self.woken = asyncio.Event()
         """Never set: nobody tells of changes at message level."""
 
@@ -157,7 +172,12 @@ class MessageFleetNorth:
         return self
 
     async def subscribe(self) -> None:
-        """Ask for nothing: everything is polled."""
+        """Say that what the last walk saw is kept; nothing is asked for: everything is polled."""
+        if self._kept is not None:
+            try:
+                await ask(self._node, self._kept, self._target)
+            except (LinkError, PeerError, Forbidden):
+                return  # the next walk says it as well
 
     async def walk(self) -> FleetSeen:
         """Read everything. The clocks of relays and servers agree.
@@ -167,6 +187,7 @@ class MessageFleetNorth:
         answer = await ask(self._node, FleetWalkRequest(), self._target)
         assert isinstance(answer, FleetWalked)
         self._relay.walked = answer.shown
+        self._kept = FleetKeptRequest(answer.now, answer.shown.deeds)
         return FleetSeen(channel=self._channel, members=answer.members, programs=answer.programs)
 
     async def enrol(self, members: Sequence[FleetMember]) -> None:

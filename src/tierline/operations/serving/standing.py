@@ -3,15 +3,15 @@
 A party stands for the DERs it manages, and a control point for those that nobody manages and its element of the grid can
 feed, as some position of the switches has it: whoever may come to it is registered with it, and what it still holds of one
 that has left is taken from it. Their assignments it is shown only while its element feeds them. A DER that is fed by the
-element of a control point is shown its assignments here until that control point has read them a second time, and none from
-then on: when it comes again it shows what it read first, so there is never a moment in which nobody shows them.
+element of a control point is shown its assignments here until that control point has read them and said that it keeps what
+it read, and none from then on: it shows them by then, so there is never a moment in which nobody does. That it has read them
+says nothing: the answer may be lost on the way, or its disk may refuse. One that never says it takes nothing over.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tierline.engine.connectivity import can_feed
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from tierline.model.topology import Grid
     from tierline.operations.serving.state import Serving
 
-MIRRORED_AFTER = timedelta(minutes=2)
-"""How long after a first reading a second one is taken to be another, made by who has kept the first."""
 _NO_PARTIES: frozenset[PartyId] = frozenset()
 _NO_GROUPS: frozenset[GroupId] = frozenset()
 _NO_DERS: frozenset[DerId] = frozenset()
@@ -43,7 +41,7 @@ class Standing:
     unsaved: set[DerId] = field(default_factory=set)
     """Those for whom that has changed since it was last written down."""
     _first_read: dict[DerId, dict[PartyId, datetime]] = field(default_factory=dict)
-    """When a control point first read the assignments of a DER since it came under it."""
+    """When a control point first read the assignments of a DER since it came under it; until it has said that it keeps them."""
     _parties: dict[DerId, frozenset[PartyId]] = field(default_factory=dict)
     _shown_to: dict[DerId, frozenset[PartyId]] = field(default_factory=dict)
     _counted_in: dict[DerId, frozenset[GroupId]] = field(default_factory=dict)
@@ -93,15 +91,19 @@ class Standing:
             self._may_come_to = {} if serving.grid is None else _may_come_to(serving.grid, serving.control_points)
         return self._may_come_to.get(device.service_point, _NO_PARTIES)
 
-    def hand_over(self, serving: Serving, party: PartyId, der: DerId) -> None:
-        """Note that a control point has read the assignments of a DER: from the second time on the DER itself is shown none."""
-        if party not in self.control_points(serving, der) or party in self.handed_over.get(der, ()):
-            return
-        now = serving.clock.now()
-        if now - self._first_read.setdefault(der, {}).setdefault(party, now) >= MIRRORED_AFTER:
-            self.handed_over.setdefault(der, set()).add(party)
-            self.unsaved.add(der)
-            _raise_shown(serving, der)
+    def read(self, serving: Serving, party: PartyId, der: DerId) -> None:
+        """Note that the assignments of a DER were shown to a control point; whether they have reached it is not known."""
+        if party in self.control_points(serving, der) and party not in self.handed_over.get(der, ()):
+            self._first_read.setdefault(der, {}).setdefault(party, serving.clock.now())
+
+    def hand_over(self, serving: Serving, party: PartyId, read_by: datetime) -> None:
+        """Note that a control point keeps what it has read until then: from now on those DERs are shown none here."""
+        for der, readers in self._first_read.items():
+            if party in readers and readers[party] <= read_by:
+                del readers[party]
+                self.handed_over.setdefault(der, set()).add(party)
+                self.unsaved.add(der)
+                _raise_shown(serving, der)
 
     def take_device(self, serving: Serving, device: EndDeviceRecord) -> None:
         """Follow a change of an EndDevice."""
@@ -184,7 +186,9 @@ class Standing:
         serving.versions["devices"] += 1
 
     def _take_back(self, serving: Serving, party: PartyId) -> None:
-        """Show their assignments again to those whose control point is shut out."""
+        """Show their assignments again to those whose control point is shut out; what it read before it need not keep."""
+        for readers in self._first_read.values():
+            readers.pop(party, None)
         for der in [der for der, readers in self.handed_over.items() if party in readers]:
             self.handed_over[der].discard(party)
             self.unsaved.add(der)

@@ -72,6 +72,15 @@ def get(path: str, kind: type[V]) -> Steps[V]:
     return read(answer, path, kind)
 
 
+def head(path: str) -> Steps[None]:
+    """Ask for a resource without its body.
+
+    Raises: as `get`.
+    """
+    answer = yield Ask("HEAD", path)
+    check(answer, path)
+
+
 def read(answer: Answer, path: str, kind: type[V]) -> V:
     """Take the resource out of an answer.
 

@@ -1,7 +1,7 @@
 """The north face of a node that stands for many EndDevices at one server, as the port `FleetNorthbound`.
 
 How it is used, round after round: `walk()`, take what was seen, `subscribe()`; then wait for `poll_s`, or until a notice was
-handed to `hear()`. A walk reads everything at the first time and after a failure, at the poll after that, and once an hour. In between, one for which
+handed to `hear()`. A walk reads everything at the first time and after a failure, and once an hour. In between, one for which
 there is news reads what the news is of, and one without news is a poll: it reads what the server does not tell of.
 """
 
@@ -16,7 +16,7 @@ import structlog
 from tierline.model.errors import Forbidden, LinkError, PeerError
 from tierline.model.records import NoticeStatus
 from tierline.protocols.sep2.answering import Answering
-from tierline.protocols.sep2.client import FLEET_LONGEST, same_origin
+from tierline.protocols.sep2.client import FLEET_LONGEST, head, same_origin
 from tierline.protocols.sep2.courier import Carrier
 from tierline.protocols.sep2.fleet_mirrors import FleetMirrors
 from tierline.protocols.sep2.fleet_tree import FleetTree
@@ -109,7 +109,6 @@ class Sep2FleetNorth:
         self._gone: set[str] = set()
         """What was heard to be deleted."""
         self._is_all_stale = True
-        self._is_to_confirm = False
         self._polled_at: datetime | None = None
         self._read_all_at: datetime | None = None
         self._places: dict[Lfdi, tuple[devices.EndDevice, Places]] = {}
@@ -177,10 +176,7 @@ class Sep2FleetNorth:
             trusted = self._subscriptions.trusted()
             # News that never end may not keep us from polling.
             poll = not self.has_news() or _is_over(self._polled_at, now, timedelta(seconds=self.poll_s))
-            is_new = self._is_all_stale
-            everything = is_new or _is_over(self._read_all_at, now, EVERYTHING_AFTER)
-            # A server that hands its DERs over takes a second reading as the word that the first was kept.
-            everything |= poll and self._is_to_confirm
+            everything = self._is_all_stale or _is_over(self._read_all_at, now, EVERYTHING_AFTER)
             # Where the server tells of nothing, everything is read at every poll.
             everything |= poll and not trusted
             heard = self._heard | self._tree.leading_to(self._gone)
@@ -199,7 +195,6 @@ class Sep2FleetNorth:
             await self._mirrors.keep_only(self._known_roll().members)
             self._polled_at = now if poll or everything else self._polled_at
             self._read_all_at = now if everything else self._read_all_at
-            self._is_to_confirm = is_new if everything else self._is_to_confirm
             self.poll_s = self._tree.poll_s
             self._offer_tariffs(self._known_roll())
             return self._tree.seen
@@ -214,12 +209,22 @@ class Sep2FleetNorth:
             )
         )
 
+    async def _confirm(self, path: str) -> None:
+        """Give our word that what was read is kept: a server hands its DERs over when it has that of one who serves them.
+
+        No standard has a word for it, so it is one that asks for nothing. Lost or not understood it does no harm.
+        """
+        try:
+            await self._carrier.carry(head(path))
+        except (LinkError, PeerError, Forbidden) as error:
+            log.info("not_confirmed", channel=self._entry.channel, why=str(error))
+
     def trusted(self) -> frozenset[str]:
         """Give the paths of all resources of whose changes the server tells this node."""
         return self._subscriptions.trusted()
 
     async def subscribe(self) -> None:
-        """Ask to be told of what the last walk saw, and no more of what has gone; to be called after each walk.
+        """Say that what the last walk saw is kept, and ask to be told of it, and no more of what has gone; to be called when it is.
 
         It gives way to a notice: what is left is done after the next walk. What the server refuses is polled.
 
@@ -228,6 +233,7 @@ class Sep2FleetNorth:
         async with self._busy:
             roll = self._tree.roll
             if roll is not None:
+                await self._confirm(roll.watched.path)
                 link = roll.own.subscription_list_link
                 wanted = dict.fromkeys(one.path for one in self._tree.watched() if one.subscribable)
                 # Last: prices may wait where a server takes so many subscriptions and no more.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from datetime import datetime
 
-    from tierline.model.identity import Lfdi
+    from tierline.model.identity import Lfdi, PartyId
     from tierline.model.records import EndDeviceRecord
     from tierline.operations.serving.state import Serving
     from tierline.protocols.sep2.hrefs import Href
@@ -126,15 +126,21 @@ class Sep2Server:
         body = self._views.body(href, query, device, now)
         if body is None:
             return _MISSING
-        if href.place is Place.FUNCTION_SET_ASSIGNMENTS_LIST and device.aggregates is not None:
-            self._note_assignments_read(request, href, query, device)
+        if device.aggregates is not None:
+            self._note_read(request, href, query, device, device.aggregates)
         return Response(status=200, body=body)
 
-    def _note_assignments_read(self, request: Request, href: Href, query: PageQuery, device: EndDeviceRecord) -> None:
-        """Take note that a control point has read the assignments of a DER: it shows them from now on, and here none are shown."""
-        subject = self._views.subject(href, device)
-        if request.method == "GET" and query.start == 0 and query.limit and subject and device.aggregates:
-            self._serving.standing.hand_over(self._serving, device.aggregates, subject.der_id)
+    def _note_read(
+        self, request: Request, href: Href, query: PageQuery, device: EndDeviceRecord, party: PartyId
+    ) -> None:
+        """Take note of what a control point reads, and of its word that it keeps it: a HEAD of the list of its EndDevices."""
+        standing, now = self._serving.standing, self._serving.clock.now()
+        if request.method == "HEAD" and href.place is Place.END_DEVICE_LIST:
+            standing.hand_over(self._serving, party, now)
+        elif request.method == "GET" and href.place is Place.FUNCTION_SET_ASSIGNMENTS_LIST:
+            subject = self._views.subject(href, device)
+            if subject is not None and query.start == 0 and query.limit:
+                standing.read(self._serving, party, subject.der_id)
 
     async def _write(self, sent: Sent) -> Response:
         try:

@@ -176,37 +176,61 @@ async def test_the_grid_is_read_once_for_each_control_point(pointed, operator, m
     assert asked == ["feeder-1", "feeder-2"]
 
 
-def read_twice(serving, party, der):
-    """Read the assignments of a DER, keep them, and read them again."""
-    serving.standing.hand_over(serving, party, der)
-    serving.clock.move(minutes=2)
-    serving.standing.hand_over(serving, party, der)
+def read_and_keep(serving, party, der):
+    """Read the assignments of a DER, and say that they are kept."""
+    serving.standing.read(serving, party, der)
+    serving.standing.hand_over(serving, party, serving.clock.now())
 
 
-def test_assignments_are_handed_over_to_the_control_point_that_read_them_again(pointed):
+def test_assignments_are_handed_over_to_the_control_point_that_keeps_them(pointed):
     der = at(pointed, "pv-1")
     before = pointed.versions.copy()
     for party in (EAST, POOLER):
-        pointed.standing.hand_over(pointed, party, der)
+        read_and_keep(pointed, party, der)
+    for _ in range(2):  # however often it reads: it may have received nothing
+        pointed.standing.read(pointed, WEST, der)
+        pointed.clock.move(minutes=5)
+    for party in (EAST, POOLER):
+        pointed.standing.hand_over(pointed, party, pointed.clock.now())
     assert pointed.standing.handed_over == {}
     assert pointed.versions == before
-    for _ in range(2):  # one reading, of however many requests
-        pointed.standing.hand_over(pointed, WEST, der)
-        pointed.clock.move(seconds=119)
-    assert pointed.standing.handed_over == {}
-    pointed.clock.move(seconds=1)
-    pointed.standing.hand_over(pointed, WEST, der)
+    pointed.standing.hand_over(pointed, WEST, pointed.clock.now())
     assert pointed.standing.handed_over == {der: {WEST}}
     assert pointed.versions[f"assigned:{der}"] == before[f"assigned:{der}"] + 1
     again = pointed.versions.copy()
-    pointed.standing.hand_over(pointed, WEST, der)
+    read_and_keep(pointed, WEST, der)
     assert pointed.versions == again
+
+
+def test_the_word_that_something_is_kept_does_not_concern_what_was_read_since(pointed):
+    der, kept = at(pointed, "pv-1"), pointed.clock.now()
+    pointed.clock.move(seconds=1)
+    pointed.standing.read(pointed, WEST, der)
+    pointed.standing.hand_over(pointed, WEST, kept)
+    assert pointed.standing.handed_over == {}
+
+
+async def test_what_was_read_before_a_der_left_is_not_kept_for_its_return(pointed, operator):
+    der = at(pointed, "pv-4")
+    pointed.standing.read(pointed, EAST, der)
+    await topology.confirm_switching(operator, pointed, {2: False, 3: True})
+    await topology.confirm_switching(operator, pointed, {2: True, 3: False})
+    pointed.standing.hand_over(pointed, EAST, pointed.clock.now())
+    assert der not in pointed.standing.handed_over
+
+
+async def test_what_was_read_before_a_control_point_was_shut_out_need_not_be_kept(pointed, operator):
+    pointed.standing.read(pointed, WEST, at(pointed, "pv-1"))
+    for enabled in (False, True):
+        await registry.enable(operator, pointed, AT_WEST, enabled=enabled)
+    pointed.standing.hand_over(pointed, WEST, pointed.clock.now())
+    assert pointed.standing.handed_over == {}
 
 
 async def test_what_a_control_point_read_ends_when_the_der_leaves_it(pointed, operator):
     der, stays = at(pointed, "pv-4"), at(pointed, "pv-3")
     for one in (der, stays):
-        read_twice(pointed, EAST, one)
+        read_and_keep(pointed, EAST, one)
     await topology.confirm_switching(operator, pointed, {2: False, 3: True})
     assert pointed.standing.handed_over == {stays: {EAST}}
     await topology.confirm_switching(operator, pointed, {2: True, 3: False})
@@ -216,8 +240,8 @@ async def test_what_a_control_point_read_ends_when_the_der_leaves_it(pointed, op
 
 async def test_what_a_control_point_read_ends_when_it_is_shut_out(pointed, operator):
     der, other = at(pointed, "pv-1"), at(pointed, "pv-3")
-    read_twice(pointed, WEST, der)
-    read_twice(pointed, EAST, other)
+    read_and_keep(pointed, WEST, der)
+    read_and_keep(pointed, EAST, other)
     before = pointed.versions[f"assigned:{der}"]
     await registry.enable(operator, pointed, AT_WEST, enabled=False)
     assert pointed.standing.handed_over == {other: {EAST}}
@@ -227,7 +251,7 @@ async def test_what_a_control_point_read_ends_when_it_is_shut_out(pointed, opera
 async def test_one_of_two_entries_of_a_control_point_goes_on_for_it(pointed, operator):
     der = at(pointed, "pv-1")
     await registry.register(operator, pointed, [NewDevice(lfdi=Lfdi("A1" * 20), aggregates=WEST)])
-    read_twice(pointed, WEST, der)
+    read_and_keep(pointed, WEST, der)
     await registry.enable(operator, pointed, AT_WEST, enabled=False)
     assert der in pointed.standing.handed_over
 
@@ -242,8 +266,8 @@ async def test_of_two_control_points_of_one_der_either_may_read(serving, operato
     west, _ = await registry.register(operator, state, new)
     der = at(state, "pv-1")
     assert state.standing.parties(der) == {WEST, EAST}
-    read_twice(state, WEST, der)
-    read_twice(state, EAST, der)
+    read_and_keep(state, WEST, der)
+    read_and_keep(state, EAST, der)
     await registry.enable(operator, state, west.der_id, enabled=False)
     assert state.standing.handed_over == {der: {EAST}}
 
@@ -400,7 +424,7 @@ def test_every_count_is_as_if_counted_from_scratch(clock, operations, monkeypatc
             case "place":
                 take(replace(device, service_point=place))
             case "read":
-                read_twice(state, party, der)
+                read_and_keep(state, party, der)
                 if device.managed_by is None and is_shown(state, party, device):
                     hidden.add((der, party))
             case "out" | "in":

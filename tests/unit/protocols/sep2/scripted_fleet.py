@@ -144,7 +144,7 @@ class FleetServer:
 
     def answer(self, method, path, body):
         bare, _, text = path.partition("?")
-        if method == "GET":
+        if method in {"GET", "HEAD"}:
             query = dict(parse_qsl(text))
             found = self.read(bare, int(query.get("s", 0)), int(query.get("l", 1)))
             return Brought(404) if found is None else Brought(200, found)

@@ -345,7 +345,7 @@ async def test_with_subscriptions_everything_is_read_once_an_hour(link, server):
     assert "/edev/0/fsa" in server.asked()
 
 
-async def test_after_a_failure_everything_is_read_twice_and_then_no_more(link, server):
+async def test_after_a_failure_everything_is_read_once_and_then_no_more(link, server):
     await link.settle()
     server.instead["/tm"] = LinkError("no route")
     server.clock.move(hours=1)
@@ -358,7 +358,21 @@ async def test_after_a_failure_everything_is_read_twice_and_then_no_more(link, s
         await link.north.walk()
         read.append("/edev/0/fsa" in server.asked())
         server.clock.move(seconds=link.north.poll_s)
-    assert read == [True, True, False]
+    assert read == [True, False, False]
+
+
+async def test_that_a_walk_is_kept_is_said_once_it_is(link, server):
+    await link.north.walk()
+    assert server.asked("HEAD") == []
+    await link.north.subscribe()
+    assert server.asked("HEAD") == ["/edev"]
+
+
+@pytest.mark.parametrize("answer", [405, 503, 404, LinkError("no route")])
+async def test_that_a_walk_is_kept_need_not_be_understood(link, server, answer):
+    server.instead["HEAD", "/edev"] = answer
+    await link.settle()
+    assert link.north.trusted()
 
 
 async def test_after_the_clock_was_set_back_everything_is_read(link, server):
