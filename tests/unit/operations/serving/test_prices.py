@@ -66,6 +66,9 @@ async def test_a_price_takes_the_place_of_one_that_begins_with_it(serving, opera
     await set_prices(operator, serving, tariff.mrid, [price(0, 3, hours=0.5)])
     found = prices_since(operator, serving, tariff.mrid, clock.now(), 10)
     assert [(record.price, record.duration_s) for record in found] == [(300_000, 1800), (200_000, 3600)]
+    # What begins at this very instant has begun.
+    old = next(record for record in serving.prices[tariff.mrid].values() if record.price == 100_000)
+    assert old.status is EventStatus.SUPERSEDED
 
 
 async def test_two_prices_never_hold_at_once(serving, operator, tariff, price):
