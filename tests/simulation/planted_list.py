@@ -49,7 +49,7 @@ class Finder:
 DER = Way("runs.py", "the oracle, one level", {"hours": 8.0, "ders": 6}, (2, 3, 4))
 LEVELS = Way("planted_levels.py", "the oracle, the whole hierarchy", {"hours": 3.0, "ders": 6}, (2, 3, 5))
 CHANNELS = Way("planted_channels.py", "the oracle, several channels", {"lot": 40}, (1, 2))
-RELAY = Way("planted_relays.py", "what the utility of a relay ordered, and to whom", {}, (1, 2))
+RELAY = Way("planted_relays.py", "what the utility of a relay ordered, and to whom", {}, (1,))
 NOTICES = Way("planted_notices.py", "where a subscriber said it wants to be told", {}, (307, 301, 302, 308))
 """Its seeds are the answers of the listener."""
 WAYS = (DER, LEVELS, CHANNELS, RELAY, NOTICES)
@@ -76,7 +76,7 @@ FINDERS = {
     14: (_by(LEVELS, 2, "shown", "applied", "responses"), _by(RELAY, 1, "applied")),
     15: (_by(NOTICES, 307, "told"),),
     16: (_by(CHANNELS, 1, "applied"),),
-    17: (_by(CHANNELS, 2, "applied", "responses"),),
+    17: (_by(CHANNELS, 2, "responses"),),
     18: (_by(CHANNELS, 1, "applied"),),
     19: (_by(CHANNELS, 1, "applied", "responses"),),
     20: (_by(CHANNELS, 1, "applied", "responses"),),
