@@ -133,7 +133,7 @@ async def test_what_the_device_declines_only_at_the_write_is_given_up_alone(tmp_
 
         def write(address, data):
             if address <= locked < address + len(data) // 2:
-                raise ModbusFault(4)
+                raise ModbusFault(3)
             taken(address, data)
 
         inverter.write = write

@@ -66,7 +66,7 @@ class Firmness(Enum):
 
     NEVER = "it cannot hold the value at all"
     DECLINED = "it did not take it; it may at another time"
-    WAITS = "it was not asked: what must come first was refused"
+    PASSING = "that says nothing of the value: the device failed, or was not asked because what comes first was refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

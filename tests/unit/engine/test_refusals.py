@@ -26,7 +26,7 @@ p = load_player()
 
 NEVER = Refusal(reason="it does not fit", firmness=Firmness.NEVER)
 DECLINED = Refusal(reason="exception 3", firmness=Firmness.DECLINED)
-WAITS = Refusal(reason="a limit was refused", firmness=Firmness.WAITS)
+PASSING = Refusal(reason="a limit was refused", firmness=Firmness.PASSING)
 
 
 def var(name, start, duration, value=1, **more):
@@ -210,7 +210,7 @@ def test_a_limit_that_is_refused_leaves_the_next_tightest():
 
 def test_what_only_waits_for_another_is_not_given_up():
     player = follower(DECLINED, "max_lim_w_pct")
-    player.refuses["energize"] = WAITS
+    player.refuses["energize"] = PASSING
     opened = p.event("E", 0, 500, {"energize": True})
     player.see(0, p.program("F0", 1, p.limit("A", 0, 500), opened))
     player.run(14)
@@ -219,6 +219,17 @@ def test_what_only_waits_for_another_is_not_given_up():
     player.run(100)
     assert player.answers("A") == [(0, 1), (15, 252)]
     assert player.answers("E") == [(0, 1), (15, 2)]
+
+
+def test_what_says_nothing_of_the_value_is_tried_until_the_event_ends():
+    player = follower(PASSING)
+    player.see(0, p.program("F0", 1, p.limit("A", 0, 5000), var("B", 0, 4000)))
+    player.run(3000)
+    assert player.answers("B") == [(0, 1)]
+    assert player.obey.refused == {"target_var": PASSING.reason}
+    player.refuses = {}
+    player.run(6000)
+    assert [status for _, status in player.answers("B")] == [1, 2, 3]
 
 
 def test_a_restart_counts_from_the_beginning_and_repeats_no_response():

@@ -27,12 +27,12 @@ class Refusals:
     def note(self, target: Applied, refused: Mapping[FunctionName, Refusal]) -> list[Entry]:
         """Take in what came of a write of a target; gives what is to be given up now.
 
-        What was not asked, because what comes first was refused, counts neither as refused nor as taken.
+        What says nothing of a value counts neither as a refusal nor as taken.
         """
         self._last = {name: refusal.reason for name, refusal in refused.items()}
         asked = [entry for entry in target.explanation if entry.applied and entry.function in refused]
         self._counts = {
-            entry.wish: self._counts.get(entry.wish, 0) + (refused[entry.function].firmness is not Firmness.WAITS)
+            entry.wish: self._counts.get(entry.wish, 0) + (refused[entry.function].firmness is not Firmness.PASSING)
             for entry in asked
         }
         return [

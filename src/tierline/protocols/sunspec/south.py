@@ -38,7 +38,7 @@ from tierline.protocols.sunspec.codec import (
 from tierline.protocols.sunspec.image import BASE, MARKER
 from tierline.protocols.sunspec.inverter import ADOPTIONS, Adoption, AdoptionResult
 from tierline.protocols.sunspec.link import Endpoint, ModbusLink, Patience
-from tierline.protocols.sunspec.modbus import MAX_READ, MAX_WRITE, ModbusFault
+from tierline.protocols.sunspec.modbus import MAX_READ, MAX_WRITE, ExceptionCode, ModbusFault
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +57,11 @@ _FREEING: Final = frozenset({mapping.Rank.FREE, mapping.Rank.PERMIT})
 
 class Declined(PeerError):
     """The device did not take what was written; what it held before it holds still, or it holds something else."""
+
+    def __init__(self, why: str, *, path: str = "", firmness: Firmness = Firmness.DECLINED) -> None:
+        super().__init__(why, path=path)
+        self.firmness = firmness
+        """Whether that says something of what was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,14 +224,14 @@ class SunSpecDevice:
                 continue
             if step.rank in _FREEING and _is_unrestrained(target, refused):
                 if step_changes(step, held[step.model_id]):
-                    waits = Refusal(reason="it waits while a limit is refused", firmness=Firmness.WAITS)
+                    waits = Refusal(reason="it waits while a limit is refused", firmness=Firmness.PASSING)
                     refused |= dict.fromkeys(step.functions - refused.keys(), waits)
                 continue
             try:
                 writes += await self._carry_out(step, held[step.model_id])
             except Declined as fault:
                 log.warning("declined", der_id=self._der_id, functions=sorted(step.functions), reason=str(fault))
-                refused |= dict.fromkeys(step.functions, Refusal(reason=str(fault), firmness=Firmness.DECLINED))
+                refused |= dict.fromkeys(step.functions, Refusal(reason=str(fault), firmness=fault.firmness))
         if writes:
             for model_id in {step.model_id for step in plan.steps}:
                 held[model_id] = await self._held(model_id)
@@ -403,7 +408,8 @@ class SunSpecDevice:
         try:
             await self._link.write(address, data)
         except ModbusFault as fault:
-            raise Declined(str(fault)) from fault
+            failed = fault.code == ExceptionCode.SERVER_DEVICE_FAILURE
+            raise Declined(str(fault), firmness=Firmness.PASSING if failed else Firmness.DECLINED) from fault
 
     async def _adopt(self, step: orders.AdoptStored, held: Held) -> int:
         """Write a stored curve that is not active, have it adopted, and see it active.
@@ -518,11 +524,7 @@ def _differing(run: Run, held: Held) -> Run | None:
 
 def _is_unrestrained(target: Setpoints, refused: Mapping[FunctionName, Refusal]) -> bool:
     """Tell whether something that would keep active power down is refused."""
-    return any(
-        name in target and orders.is_restriction(name, target[name])
-        for name, refusal in refused.items()
-        if refusal.firmness is not Firmness.WAITS
-    )
+    return any(name in target and orders.is_restriction(name, target[name]) for name in refused)
 
 
 def _blocks(held: Mapping[int, Held]) -> dict[int, Block]:

@@ -762,10 +762,10 @@ async def test_a_fault_at_any_request_of_an_apply_is_an_error_and_the_next_apply
 
 
 class Deaf:
-    """A device that refuses, by Modbus exception 3, to write the registers of some points."""
+    """A device that refuses, by a Modbus exception, to write the registers of some points."""
 
-    def __init__(self, bench, *points):
-        self.inverter = bench.inverter
+    def __init__(self, bench, *points, code=3):
+        self.inverter, self.code = bench.inverter, code
         self.registers = {
             model.address + model.layout.place(path).offset
             for model_id, path in points
@@ -777,7 +777,7 @@ class Deaf:
 
     def write(self, address, data):
         if not self.registers.isdisjoint(range(address, address + len(data) // 2)):
-            raise ModbusFault(3)
+            raise ModbusFault(self.code)
         self.inverter.write(address, data)
 
 
@@ -816,6 +816,18 @@ async def test_a_refusal_by_exception_is_said_of_its_function_alone(bench):
     await bench.device.close()
 
 
+@pytest.mark.parametrize(
+    ("code", "firmness"),
+    [(1, Firmness.DECLINED), (2, Firmness.DECLINED), (3, Firmness.DECLINED), (4, Firmness.PASSING)],
+)
+async def test_a_device_that_failed_says_nothing_of_the_value(bench, code, firmness):
+    await bench.device.discover()
+    bench.unit = Deaf(bench, (704, "WMaxLimPct"), code=code)
+    back = await bench.device.apply(target(max_lim_w_pct=Decimal(40)))
+    assert back.refused["max_lim_w_pct"].firmness is firmness
+    await bench.device.close()
+
+
 async def test_what_is_refused_leaves_its_registers_as_they_are(bench):
     await bench.device.apply(target(volt_var=VOLT_VAR))
     back = await bench.device.apply(target(volt_var=replace(VOLT_VAR, points=VOLT_VAR.points * 3)))
@@ -832,8 +844,8 @@ async def test_nothing_that_limits_is_given_back_while_a_limit_is_refused(bench)
     back = await bench.device.apply(target(max_lim_w_pct=Decimal(40), energize=True, volt_var=VOLT_VAR))
     assert {name: refusal.firmness for name, refusal in back.refused.items()} == {
         "max_lim_w_pct": Firmness.DECLINED,
-        "energize": Firmness.WAITS,
-        "volt_watt": Firmness.WAITS,
+        "energize": Firmness.PASSING,
+        "volt_watt": Firmness.PASSING,
     }
     assert set(back.setpoints) == {"volt_var"}
     image = bench.inverter.image
@@ -861,7 +873,7 @@ async def test_a_device_that_does_not_cease_or_takes_no_curve_that_limits_is_not
     await bench.device.apply(target(max_lim_w_pct=Decimal(40)))
     bench.unit = Deaf(bench, (703, "ES"))
     back = await bench.device.apply(Setpoints.of(refused))
-    assert back.refused["max_lim_w_pct"].firmness is Firmness.WAITS
+    assert back.refused["max_lim_w_pct"].firmness is Firmness.PASSING
     assert bench.inverter.image.block(704).code("WMaxLimPctEna") == 1
     await bench.device.close()
 
