@@ -108,8 +108,13 @@ def local_command(app: typer.Typer, name: str) -> Callable[[Callable[Concatenate
     return decorate
 
 
-def operator_command(app: typer.Typer, name: str) -> Callable[[Callable[Concatenate[Session, P], None]], object]:
-    """Make a command that speaks to a node; its first argument is the Session."""
+def operator_command(
+    app: typer.Typer, name: str, *, takes_negative: bool = False
+) -> Callable[[Callable[Concatenate[Session, P], None]], object]:
+    """Make a command that speaks to a node; its first argument is the Session.
+
+    With `takes_negative` an argument may be a negative number, which else would be taken for an option.
+    """
 
     def decorate(function: Callable[Concatenate[Session, P], None]) -> object:
         def run(**given: Any) -> None:  # Any: what typer read for each parameter
@@ -128,7 +133,7 @@ def operator_command(app: typer.Typer, name: str) -> Callable[[Callable[Concaten
             _keyword("as_json", JsonOption, default=False),
             inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
         ]
-        return _added(app, name, function, run, added)
+        return _added(app, name, function, run, added, takes_negative=takes_negative)
 
     return decorate
 
@@ -182,6 +187,8 @@ def _added(
     function: Callable[..., None],
     run: Callable[..., None],
     added: list[inspect.Parameter],
+    *,
+    takes_negative: bool = False,
 ) -> object:
     """Add a command whose parameters are those of `function` after the first, and some more."""
     own = [
@@ -192,7 +199,7 @@ def _added(
     run.__name__, run.__doc__ = function.__name__, function.__doc__
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what inspect documents
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    app.command(name)(run)
+    app.command(name, context_settings={"ignore_unknown_options": takes_negative})(run)
     return function
 
 

@@ -81,7 +81,7 @@ def remove_tariff(
     session.show(found, words)
 
 
-@operator_command(app, "set")
+@operator_command(app, "set", takes_negative=True)
 def set_price(
     session: Session,
     tariff: TariffArgument,

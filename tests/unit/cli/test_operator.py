@@ -368,6 +368,10 @@ def test_prices_are_set_and_listed(node, node_json):
         "price", "set", made["mrid"], "x", "--start", "2026-06-18T12:00:00Z", code=2
     )
     assert "no number" in node("price", "set", made["mrid"], "nan", "--start", "2026-06-18T12:00:00Z", code=2)
+    negative = node("price", "set", made["mrid"], "-0.01", "--start", "2026-06-18T11:00:00Z", "--for", "30m")
+    assert "-0.01 per kWh from 2026-06-18 11:00:00" in negative
+    wrong = node("price", "set", made["mrid"], "0.1", "--strat", "2026-06-18T11:00:00Z", code=2)
+    assert "unexpected" in wrong or "Missing option" in wrong
     assert "0.125" in node("price", "list", made["mrid"])
     assert "no price is known" in node("price", "list", made["mrid"], "--since", "2026-06-18T12:30:00Z")
 
