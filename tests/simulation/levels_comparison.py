@@ -178,7 +178,7 @@ class _LevelsJudge(_Judge):
                 if server == UTILITY and self.ledger.is_handed_over(
                     self.der.name, answer.shown.deeds, answer.shown.server_s
                 ):
-                    self.say("handover", take.at_s, "the utility shows what the substation has read twice")
+                    self.say("handover", take.at_s, "the utility shows what the substation keeps")
         showing = [programs for programs in told.values() if programs]
         if showing:
             found, is_doubtful = union(showing), False

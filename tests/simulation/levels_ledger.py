@@ -8,7 +8,7 @@ last walk that is in force there (R1 to R5), by its own clock where time says it
 
 import bisect
 from dataclasses import replace
-from itertools import pairwise, takewhile
+from itertools import takewhile
 from types import SimpleNamespace
 
 from ledger import Ledger, groups_of
@@ -17,8 +17,6 @@ from tierline.sim.levels import AGGREGATOR, CUSTOMERS, SUBSTATION
 from tierline.sim.links import UTILITY
 from tierline.sim.relay_evidence import Mirrored
 
-SURELY_ANOTHER_S = 240.0
-"""How long after one reading the next is another, made by who has kept the first: nearly as long as a relay waits between them."""
 FED = "T1"
 """The group of those whom the substation serves."""
 
@@ -82,12 +80,12 @@ class LevelsLedger:
         return all(self.is_fed(name, index) for index in range(mirrors[last][2].deeds, deeds + 1))
 
     def is_handed_over(self, name, deeds, at_s):
-        """Tell whether the substation, since it is assigned a DER and in this life of the utility, has read that for sure twice."""
+        """Tell whether the substation has given its word, in this life of the utility, that it keeps that it was assigned a DER."""
         since_s = max((birth for birth in self.evidence.servers[UTILITY].births if birth <= at_s), default=0.0)
         came = self.came(name, deeds)
         last = bisect.bisect_left(self.reads, at_s, key=lambda read: read.at_s)
-        of_this = takewhile(lambda read: read.deeds >= came and read.at_s >= since_s, self.reads[:last][::-1])
-        return any(later.at_s - earlier.at_s > SURELY_ANOTHER_S for later, earlier in pairwise(of_this))
+        of_this = takewhile(lambda read: read.at_s >= since_s, reversed(self.reads[:last]))
+        return any(read.deeds >= came and read.shown_s >= since_s for read in of_this)
 
     def came(self, name, deeds):
         """Tell after how many deeds a DER came to the element of the substation, which has fed it since; more when it does not."""

@@ -48,6 +48,8 @@ class Read:
     relay: str
     deeds: int
     """Of the server above, by when they were shown."""
+    shown_s: float
+    """Its clock, then."""
 
 
 @dataclass(slots=True, kw_only=True)

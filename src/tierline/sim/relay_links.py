@@ -14,7 +14,7 @@ from tierline.model.errors import Forbidden, LinkError, PeerError
 from tierline.model.programs import FleetMember, FleetSeen, Program, ProgramsSeen, Response
 from tierline.node.shared_channel import SharedChannel
 from tierline.operations.serving import registry, telemetry
-from tierline.sim.evidence import Answer, Shown, Sighting
+from tierline.sim.evidence import Answer, Shown, Sighting, second
 from tierline.sim.links import UTILITY, Done, MessageNorth, Passing, SouthFace, ask, meter_of
 from tierline.sim.relay_evidence import Read
 
@@ -102,7 +102,7 @@ class FleetFace(SouthFace):
                 if device.aggregates is not None:
                     self._serving.standing.hand_over(self._serving, device.aggregates, read_by)
                 at_s = self._serving.clock.deadline()
-                self._server.reads.append(Read(at_s=at_s, relay=source, deeds=deeds))
+                self._server.reads.append(Read(at_s=at_s, relay=source, deeds=deeds, shown_s=second(read_by)))
             case FleetRespondRequest(response):
                 await telemetry.record_response(
                     principal,
