@@ -24,6 +24,7 @@ from tierline.node.follower import Follower, Self
 from tierline.node.listening import Listening, listening_of
 from tierline.node.notifying import Telling, telling_of
 from tierline.node.pricing import PriceChannel, Pricing, price_phase_s
+from tierline.node.refused import RefusedEvents
 from tierline.node.relay_links import relaying_of
 from tierline.node.shared_channel import SharedChannel
 from tierline.node.uplink import uplink
@@ -373,7 +374,15 @@ def _follower(config: NodeConfig, identity: Identity | None, node: Node) -> Foll
         phase_s=float(node.random.between(0, _DAY_S - 1)),
         pen=0 if config.identity is None else config.identity.pen,
     )
-    return Follower(me=me, south=device, servers=servers, store=node.store, clock=node.clock, random=node.random)
+    return Follower(
+        me=me,
+        south=device,
+        servers=servers,
+        store=node.store,
+        clock=node.clock,
+        random=node.random,
+        audit=None if node.serving is None else RefusedEvents(node.serving.state, self_principal(config)),
+    )
 
 
 def _device(config: NodeConfig, node: Node, own: DerId) -> tuple[Southbound, float]:

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from tierline.model.programs import Program, Response
     from tierline.model.records import Record
     from tierline.model.telemetry import Alarm
+    from tierline.node.refused import RefusedEvents
     from tierline.ports import Behind, Clock, DeviceFacts, Northbound, Random, Southbound, Store
 
 log = structlog.get_logger(__name__)
@@ -133,8 +134,10 @@ class Follower:
         store: Store,
         clock: Clock,
         random: Random,
+        audit: RefusedEvents | None = None,
     ) -> None:
         self._me = me
+        self._audit = audit
         self._south = south
         self._servers = servers
         self._store = store
@@ -447,7 +450,10 @@ class Follower:
                 channel=response.channel,
             )
             if response.status in _REJECTIONS:
-                log.warning("event_refused", mrid=response.mrid, lfdi=self._me.lfdi, why=self._why(response))
+                why = self._why(response)
+                log.warning("event_refused", mrid=response.mrid, lfdi=self._me.lfdi, why=why)
+                if self._audit is not None:
+                    await self._audit.write(response, why)
         for to_post in self._to_post.values():
             to_post.set()
 

@@ -168,7 +168,7 @@ class Scene:
         self.random = SeededRandom(1)
         self.follower = self.new()
 
-    def new(self, **changes):
+    def new(self, audit=None, **changes):
         channel = Channel(id=UTILITY, party=PartyId("utility"), authority=Authority.UTILITY, rank=0)
         known = {
             "der_id": DER,
@@ -186,6 +186,7 @@ class Scene:
             store=self.store,
             clock=self.clock,
             random=self.random,
+            audit=audit,
         )
 
     def run(self, *, until_s):
@@ -299,6 +300,19 @@ def test_what_the_device_does_not_keep_is_refused_at_once_and_said(scene):
     (said,) = [line for line in logs if line["event"] == "event_refused"]
     assert (said["mrid"], said["why"]) == ("C", "volt_var has 8 points; the device takes at most 4")
     assert sorted(scene.answers()) == [1, 252]
+
+
+def test_what_was_refused_goes_into_the_audit_where_there_is_one(scene):
+    written = []
+
+    class Audit:
+        async def write(self, response, why):
+            written.append((response.mrid, response.status, why))
+
+    scene.follower = scene.new(audit=Audit())
+    scene.north.programs = programs(event(), event("D", setpoints=Setpoints.of({"target_w": Decimal(1)})))
+    scene.run(until_s=50)
+    assert written == [("D", 252, "target_w is not carried out by this DER")]
 
 
 def test_what_the_device_found_anew_keeps_is_what_is_asked_then(scene):
