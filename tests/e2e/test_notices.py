@@ -17,7 +17,7 @@ from tierline.model.identity import ChannelId, PartyId, lfdi_of_certificate
 from tierline.model.parties import Principal, Role
 from tierline.node.compose import Databases, compose, prepare
 from tierline.node.config import parse_config
-from tierline.operations.serving import dispatch, registry
+from tierline.operations.serving import dispatch, prices, registry
 from tierline.operations.serving.subscriptions import Wish
 from tierline.protocols.sep2.codec import parse, render
 from tierline.protocols.sep2.hrefs import Href, Place
@@ -324,6 +324,28 @@ async def test_an_event_that_begins_and_one_that_leaves_are_told_though_nobody_d
     async with bench.listener(gateway):
         async with bench.telling():
             await bench.limit_feeder(50, in_s=120, duration_s=120)
+            await bench.spine.until(lambda: len(gateway.heard) == 2, 3600)
+        bench.databases.close()
+        # The end comes while nobody runs.
+        await bench.spine.clock.sleep(180)
+        await bench.start()
+        async with bench.telling():
+            await bench.spine.until(lambda: len(gateway.heard) == 3, 3600)
+            await bench.settled()
+    shown = [parse(request.body, Notification).resource for request in gateway.heard]
+    assert [[item.event_status.current_status for item in listed.items] for listed in shown] == [[0], [1], []]
+
+
+async def test_a_price_that_begins_and_one_that_leaves_are_told_though_nobody_does_anything(bench):
+    new = prices.NewTariff(description="day ahead", currency=978)
+    tariff = await prices.create_tariff(OPERATOR, bench.state, new)
+    await bench.subscribe(f"/tp/{short(tariff.mrid)}/rc/1/tti")
+    gateway = Scripted()
+    async with bench.listener(gateway):
+        async with bench.telling():
+            start = bench.spine.clock.now() + timedelta(seconds=120)
+            price = prices.NewPrice(start=start, duration_s=120, price=Decimal("0.12"))
+            await prices.set_prices(OPERATOR, bench.state, tariff.mrid, [price])
             await bench.spine.until(lambda: len(gateway.heard) == 2, 3600)
         bench.databases.close()
         # The end comes while nobody runs.
