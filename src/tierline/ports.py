@@ -174,7 +174,7 @@ class Store(Protocol):
         ...
 
     async def forget_before(self, kind: type[Record], time: datetime, *, limit: int = 10_000) -> int:
-        """Delete the oldest readings or audit records from before a time, at most `limit`; gives how many.
+        """Delete the oldest readings, audit records or posted Responses from before a time, at most `limit`; gives how many.
 
         Raises: LinkError when the disk refuses: nothing was deleted.
         """
@@ -189,6 +189,13 @@ class Store(Protocol):
 
     def load_since(self, kind: type[R], time: datetime, *, limit: int = 10_000) -> list[R]:
         """Read readings or audit records at or after a time, oldest first, then in order of their key.
+
+        Raises: LinkError when the disk cannot be read.
+        """
+        ...
+
+    def load_pending(self, kind: type[R]) -> list[R]:
+        """Read those records of one kind whose time is still to come about, in order of their key: Responses not posted yet.
 
         Raises: LinkError when the disk cannot be read.
         """

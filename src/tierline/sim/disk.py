@@ -172,6 +172,10 @@ class DurableStore:
         """Read readings or audit records at or after a time, oldest first."""
         return self._store.load_since(kind, time, limit=limit)
 
+    def load_pending(self, kind: type[R]) -> list[R]:
+        """Read those records of one kind whose time is still to come about."""
+        return self._store.load_pending(kind)
+
     def each(
         self,
         kind: type[R],

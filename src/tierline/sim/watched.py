@@ -106,6 +106,10 @@ class WatchedStore:
         """Read readings or audit records at or after a time."""
         return self._inner.load_since(kind, time, limit=limit)
 
+    def load_pending(self, kind: type[R]) -> list[R]:
+        """Read those records of one kind whose time is still to come about."""
+        return self._inner.load_pending(kind)
+
     def each(
         self,
         kind: type[R],

@@ -55,7 +55,8 @@ class MemoryStore:
         index = _time_index(MAPPINGS[kind])
         before = microseconds(time)
         rows = self._tables.get(kind, {})
-        old = sorted((int(str(row[index])), key) for key, row in rows.items() if int(str(row[index])) < before)
+        timed = ((int(str(row[index])), key) for key, row in rows.items() if row[index] is not None)
+        old = sorted(one for one in timed if one[0] < before)
         for _, key in old[:limit]:
             del rows[key]
         return len(old[:limit])
@@ -77,9 +78,18 @@ class MemoryStore:
         rows = sorted(
             (int(str(row[index])), key, row)
             for key, row in self._tables.get(kind, {}).items()
-            if int(str(row[index])) >= since
+            if row[index] is not None and int(str(row[index])) >= since
         )
         return [mapping.parse(row) for _, _, row in rows[:limit]]  # type: ignore[misc]  # the mapping is that of the kind
+
+    def load_pending(self, kind: type[R]) -> list[R]:
+        """Read those records of one kind whose time is still to come about, in order of their key.
+
+        Raises: ValueError for a kind without a time.
+        """
+        mapping, rows = MAPPINGS[kind], self._tables.get(kind, {})
+        index = _time_index(mapping)
+        return [mapping.parse(rows[key]) for key in sorted(rows) if rows[key][index] is None]  # type: ignore[misc]  # see load
 
     def each(
         self,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NewType, TypeVar, Union, get_args, get_or
 
 import sqlalchemy as sa
 
-from tierline.model.records import KEYS, AuditRecord, BufferedReadingRecord, ReadingRecord
+from tierline.model.records import KEYS, AuditRecord, BufferedReadingRecord, OutboxRecord, ReadingRecord
 from tierline.model.telemetry import Reading
 from tierline.model.topology import Group, Membership
 from tierline.storage import documents
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tierline.model.records import Record
 
-REVISION = "0005"
+REVISION = "0006"
 """The revision of the schema that this program was written for."""
 
 METADATA = sa.MetaData()
@@ -65,8 +65,10 @@ class Mapping:
     """Select the rows of one node from a time on, at most so many; empty where a record has no time."""
     forget: str
     """Delete rows of one node from before a time, at most so many; empty where a record has no time."""
+    pending: str
+    """Select the rows of one node whose time is still to come about, in order of the key; empty where a record has no time."""
     time_column: str
-    """What `since` and `forget` compare; empty where there is none."""
+    """What `since`, `forget` and `pending` compare; empty where there is none."""
     key: tuple[_Column, ...]
     nested: dict[str, type[Any]]
     """The class of each field that lies flat in several columns. Any: the classes have nothing in common."""
@@ -217,7 +219,12 @@ _ROWIDS = (
 )
 """SQLite is built without DELETE … LIMIT as a rule."""
 
-_TIMES: dict[type[Record], str] = {ReadingRecord: "time", AuditRecord: "time", BufferedReadingRecord: "time"}
+_TIMES: dict[type[Record], str] = {
+    ReadingRecord: "time",
+    AuditRecord: "time",
+    BufferedReadingRecord: "time",
+    OutboxRecord: "posted_at",
+}
 
 
 def _mapping(record: type[Record], key_paths: tuple[str, ...]) -> Mapping:
@@ -249,6 +256,8 @@ def _mapping(record: type[Record], key_paths: tuple[str, ...]) -> Mapping:
         select=f"{of_node} ORDER BY {order}",
         since=f'{of_node} AND "{time_column}" >= ? ORDER BY "{time_column}", {order} LIMIT ?' if time_column else "",
         forget=_ROWIDS.format(table.name, time_column) if time_column else "",
+        # The sign keeps SQLite from going through the whole index of the key for the sake of the order.
+        pending=f'{of_node} AND "{time_column}" IS NULL ORDER BY +{order}' if time_column else "",
         time_column=time_column,
         key=key,
         nested={name: hint for name, hint in _hints(record).items() if hint in _FLAT},

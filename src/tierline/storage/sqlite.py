@@ -296,6 +296,15 @@ class SqliteStore:
         mapping.require_time()
         return self._select(kind, mapping.since, (self._node, microseconds(time), limit))
 
+    def load_pending(self, kind: type[R]) -> list[R]:
+        """Read those records of one kind whose time is still to come about, in order of their key.
+
+        Raises: LinkError when the database cannot be read; ValueError for a kind without a time.
+        """
+        mapping = MAPPINGS[kind]
+        mapping.require_time()
+        return self._select(kind, mapping.pending, (self._node,))
+
     def each(
         self,
         kind: type[R],

@@ -39,6 +39,9 @@ class Memory:
     def load_since(self, kind, time, *, limit=10_000):
         return [record for record in self.load(kind) if record >= time][:limit]
 
+    def load_pending(self, kind):
+        return self.load(kind)[:1]
+
     def each(self, kind, **cut):
         yield from ((record, cut) for record in self.load(kind))
 
@@ -126,6 +129,7 @@ async def test_a_store_keeps_what_was_committed_and_takes_time_for_it(disk):
     await store.commit([3], delete=[1])
     assert store.load(int) == [2, 3]
     assert store.load_since(int, 3) == [3]
+    assert store.load_pending(int) == [2]
     cut = {"of": (1,), "prefix": "", "after": (2,), "newest_first": True}
     assert [*store.each(int, of=(1,), after=(2,), newest_first=True)] == [(2, cut), (3, cut)]
     store.close()

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from tierline.model.control import EventStatus
 from tierline.model.errors import ConfigError
 from tierline.model.identity import parse_mrid
-from tierline.model.records import KEYS, Flow, PriceRecord, ReadingRecord, TariffRecord
+from tierline.model.records import KEYS, Flow, OutboxRecord, PriceRecord, ReadingRecord, TariffRecord
 from tierline.storage import migrate
 from tierline.storage.migrate import backup, bring_up_to_date
 from tierline.storage.schema import MAPPINGS, METADATA, REVISION, Cut, page_of
@@ -259,6 +259,13 @@ def test_readings_of_an_older_edition_are_all_there_and_are_found_by_their_der(p
     ]  # fmt: skip
     store.close()
     database.close()
+
+
+def test_responses_that_wait_are_found_by_an_index(path):
+    bring_up_to_date(path)
+    with closing(sqlite3.connect(path)) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {MAPPINGS[OutboxRecord].pending}", ("n",)).fetchall()
+    assert plan[0][3] == "SEARCH outbox USING INDEX ix_outbox_posted_at (node=? AND posted_at=?)"
 
 
 @pytest.mark.parametrize("record", KEYS, ids=lambda record: record.__name__)

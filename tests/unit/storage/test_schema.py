@@ -57,9 +57,9 @@ def test_times_are_microseconds_also_before_1970(when):
 
 def test_only_what_has_a_time_can_be_asked_for_by_time(samples):
     with_time = {kind.__name__ for kind, mapping in MAPPINGS.items() if mapping.time_column}
-    assert with_time == {"ReadingRecord", "AuditRecord", "BufferedReadingRecord"}
+    assert with_time == {"ReadingRecord", "AuditRecord", "BufferedReadingRecord", "OutboxRecord"}
     for mapping in MAPPINGS.values():
-        assert bool(mapping.since) is bool(mapping.forget) is bool(mapping.time_column)
+        assert bool(mapping.since) is bool(mapping.forget) is bool(mapping.pending) is bool(mapping.time_column)
 
 
 def test_group_membership_and_reading_lie_flat():

@@ -5,7 +5,15 @@ from datetime import timedelta
 
 import pytest
 
-from tierline.model.records import AuditRecord, ControlRecord, KnownRecord, MembershipRecord, ReadingRecord
+from tierline.model.programs import ResponseStatus
+from tierline.model.records import (
+    AuditRecord,
+    ControlRecord,
+    KnownRecord,
+    MembershipRecord,
+    OutboxRecord,
+    ReadingRecord,
+)
 
 
 def of(samples, kind):
@@ -169,3 +177,22 @@ async def test_what_is_deleted_meanwhile_does_not_stop_a_reading(store, audit):
     await store.commit(delete=[audit(sequence) for sequence in range(2, 30)])
     assert first.sequence == 1
     assert [record.sequence for record in lines][-10:] == list(range(30, 40))
+
+
+async def test_what_waits_is_found_among_what_has_its_time_and_is_not_forgotten(store, samples):
+    record = replace(of(samples, OutboxRecord), posted_at=None)
+    start = of(samples, AuditRecord).time
+    waiting = [replace(record, status=status) for status in (ResponseStatus(1), ResponseStatus(3))]
+    posted = [
+        replace(record, status=ResponseStatus(2), posted_at=start),
+        replace(record, status=ResponseStatus(6), posted_at=start + timedelta(hours=1)),
+    ]
+    await store.commit([*posted, *waiting[::-1]])
+    assert store.load_pending(OutboxRecord) == waiting
+    assert store.load_since(OutboxRecord, start) == posted
+    assert await store.forget_before(OutboxRecord, start + timedelta(hours=1)) == 1
+    assert await store.forget_before(OutboxRecord, start + timedelta(days=1)) == 1
+    assert store.load(OutboxRecord) == store.load_pending(OutboxRecord) == waiting
+    assert store.load_pending(AuditRecord) == []
+    with pytest.raises(ValueError, match="ControlRecord has no time"):
+        store.load_pending(ControlRecord)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tierline.model.programs import Response
 from tierline.model.records import OutboxRecord
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from tierline.ports import Store
 
 
+_AT_ONCE: Final = 2_000
+"""Responses that are dropped in one step, which holds the writer for a fraction of a second only."""
+
+
 class Outbox:
     """The Responses of one node that were not acknowledged yet, by channel, the oldest first."""
 
@@ -23,9 +27,7 @@ class Outbox:
         """Take up what waits for some channels, or for all."""
         self._store = store
         waiting = [
-            record
-            for record in store.load(OutboxRecord)
-            if record.posted_at is None and (channels is None or record.channel in channels)
+            record for record in store.load_pending(OutboxRecord) if channels is None or record.channel in channels
         ]
         self._waiting: dict[ChannelId, list[OutboxRecord]] = {}
         for record in sorted(waiting, key=lambda item: (item.created_at, item.mrid, item.status)):
@@ -83,9 +85,10 @@ async def forget_posted(store: Store, before: datetime) -> int:
 
     Raises: LinkError when the store refuses.
     """
-    old = [record for record in store.load(OutboxRecord) if record.posted_at is not None and record.posted_at < before]
-    await store.commit(delete=old)
-    return len(old)
+    total = 0
+    while count := await store.forget_before(OutboxRecord, before, limit=_AT_ONCE):
+        total += count
+    return total
 
 
 def as_response(record: OutboxRecord) -> Response:
