@@ -18,7 +18,7 @@ from tierline.model.records import KnownRecord
 from tierline.node.reporting import next_phase
 from tierline.node.supervise import supervise
 from tierline.node.waiting import within
-from tierline.operations.relay.prices import HandedOnPrices, keep_only
+from tierline.operations.relay.prices import HandedOnPrices, Shown, keep_only
 from tierline.operations.serving.prices import in_currency
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class Pricing:
         self.serving: Serving | None = None
         """What keeps and hands on what is followed; None in a node that serves nobody."""
         self._channels: dict[ChannelId, _Following] = {}
+        self._shown = Shown()
         self.followed = followed
 
     def add(self, channel: PriceChannel) -> None:
@@ -114,7 +115,7 @@ class Pricing:
             raise AssertionError("a node keeps what it follows with its serving half, or by itself")
         if relayed is not None:
             self.serving.observers.append(self._observer(channel))
-        return HandedOnPrices(principal, self.serving, channel, relayed=relayed, fleet=fleet)
+        return HandedOnPrices(principal, self.serving, channel, relayed=relayed, shown=self._shown, fleet=fleet)
 
     def told(self) -> list[dict[str, object]]:
         """Give the tariffs that a node keeps for itself, each with its prices that hold now or later."""
@@ -144,7 +145,7 @@ class Pricing:
         ]
 
     def _observer(self, channel: ChannelId) -> Callable[[Sequence[Record], Sequence[Record]], None]:
-        begin = f"member/{channel}/"
+        begin = f"member/{channel}/", f"elsewhere/{channel}/"
 
         def observe(put: Sequence[Record], delete: Sequence[Record]) -> None:
             following = self._channels.get(channel)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tierline.model.records import GroupRecord
+from tierline.model.topology import Group, Tier
 from tierline.operations.serving.fleet_programs import FleetPrograms
 from tierline.operations.serving.topology import find_group
 
@@ -66,3 +68,14 @@ async def test_groups_of_single_ders_of_a_fleet_are_listed_when_asked_for(api, s
     assert len(more) == len(listed) + 1
     programs = (await api.get("/programs")).json()["programs"]
     assert len((await api.get("/programs", params={"of_fleets": True})).json()["programs"]) == len(programs) + 1
+
+
+@pytest.mark.parametrize("of_fleets", [False, True])
+async def test_groups_of_relayed_tariffs_are_not_listed_as_nobody_can_use_them(api, serving, clock, of_fleets):
+    before = (await api.get("/groups", params={"of_fleets": of_fleets})).json()
+    group = Group(id="relayed", tier=Tier.NON_TOPOLOGY, name="relayed tariff a1", element=f"tariff:{'A' * 32}")
+    await serving.commit([GroupRecord(party=serving.party, group=group, created_at=clock.now())])
+    assert (await api.get("/groups", params={"of_fleets": of_fleets})).json() == before
+    assert (await api.get("/groups/relayed/members")).json()["members"] == []
+    shown = await api.get("/groups/relayed")
+    assert (shown.status_code, "there is no group" in shown.text) == (422, True)

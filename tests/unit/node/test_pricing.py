@@ -216,7 +216,7 @@ class Relayed:
     channel = "utility"
 
     def __init__(self):
-        self.members = {}
+        self.members, self.elsewhere, self.ders = {}, frozenset(), frozenset()
 
 
 def test_a_node_that_serves_hands_on_and_reads_again_when_it_comes_to_stand_for_others(world):

@@ -29,7 +29,7 @@ def group_routes(serving: Serving) -> APIRouter:
         found = [
             shows.group(record)
             for group_id, record in serving.groups.items()
-            if of_fleets or not groups.is_of_one(serving, group_id)
+            if not groups.is_of_tariff(record) and (of_fleets or not groups.is_of_one(serving, group_id))
         ]
         return models.Groups(groups=sorted(found, key=lambda group: (-group.primacy, group.name)))
 

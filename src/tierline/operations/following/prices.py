@@ -71,6 +71,8 @@ def compared(
     taken = Taken(refused=dict(seen.refused))
     for mrid, tariff in seen.tariffs.items():
         known = tariffs.get(mrid)
+        if is_elsewhere(known, tariff, seen.channel):
+            continue
         if known is not None and known.followed_from != seen.channel:
             whose = f"is followed from {known.followed_from}" if known.followed_from else "is published by this node"
             taken.refused[f"tariff {mrid}"] = f"a tariff of this name {whose}"
@@ -84,12 +86,25 @@ def compared(
             said = {"channel": seen.channel, "description": tariff.description, "currency": tariff.currency}
             outcome = "followed" if known is None else "changed"
             taken.told.append(Told(what=f"tariff {mrid}", outcome=outcome, detail={**said, **counts}))
-    if seen.is_whole:
-        for known in tariffs.values():
-            is_seen = known.mrid in seen.tariffs or known.mrid in seen.unread
-            if known.followed_from == seen.channel and not is_seen:
-                _drop(taken, known, prices.get(known.mrid, {}))
+    for known in tariffs.values():
+        if is_gone(known, seen):
+            _drop(taken, known, prices.get(known.mrid, {}))
     return taken
+
+
+def is_elsewhere(known: TariffRecord | None, tariff: Tariff, channel: ChannelId) -> bool:
+    """Tell whether a tariff came by another channel first, which goes on bringing it: the same mRID is the same thing."""
+    return (
+        known is not None
+        and known.followed_from not in ("", channel)
+        and (known.rate_component, known.currency) == (tariff.rate_component, tariff.currency)
+    )
+
+
+def is_gone(known: TariffRecord, seen: TariffsSeen) -> bool:
+    """Tell whether the channel of a tariff lists it no more."""
+    is_seen = known.mrid in seen.tariffs or known.mrid in seen.unread
+    return seen.is_whole and known.followed_from == seen.channel and not is_seen
 
 
 def unfollowed(

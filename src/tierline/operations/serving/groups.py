@@ -32,6 +32,8 @@ EVERYBODY = "*"
 """The element of a group of all DERs that are registered here."""
 OF_PARTY = "party:"
 """The element of a group of all DERs of a party begins so."""
+OF_TARIFF = "tariff:"
+"""The element of a group of those begins so whom a relayed tariff concerns: the server above says who they are."""
 
 
 async def create_group(
@@ -191,7 +193,13 @@ def joining(serving: Serving) -> Consequence:
 
 def is_ruled(record: GroupRecord) -> bool:
     """Tell whether a rule says who belongs to a group."""
-    return record.group.tier is Tier.NON_TOPOLOGY and record.group.element is not None
+    element = record.group.element
+    return record.group.tier is Tier.NON_TOPOLOGY and element is not None and not is_of_tariff(record)
+
+
+def is_of_tariff(record: GroupRecord) -> bool:
+    """Tell whether a group is of those whom a relayed tariff concerns; it has no program, and no operator uses it."""
+    return record.group.element is not None and record.group.element.startswith(OF_TARIFF)
 
 
 def is_of_one(serving: Serving, group_id: GroupId) -> bool:
@@ -221,7 +229,7 @@ def _own(serving: Serving, group_id: GroupId) -> GroupRecord:
     programs = [serving.programs[mrid].record for mrid in serving.programs_of.get(group_id, [])]
     if record.group.tier is not Tier.NON_TOPOLOGY or is_of_one(serving, group_id):
         raise ConfigError(f"group {record.group.name} follows the wires or a fleet; only other groups can be changed")
-    if any(one.channel is not None for one in programs):
+    if is_of_tariff(record) or any(one.channel is not None for one in programs):
         raise ConfigError(f"group {record.group.name} is that of a server above; only that server changes it")
     return record
 

@@ -149,7 +149,9 @@ async def test_of_the_prices_that_are_over_no_more_are_kept_than_are_useful(kept
 
 async def test_what_another_channel_shows_under_the_same_name_changes_nothing(kept):
     await kept.take(seen(tariff(DAY, price(0))))
-    (told,) = await kept.take(seen(tariff(DAY, price(3), primacy=0), channel="market"))
+    assert await kept.take(seen(tariff(DAY, price(3), primacy=0), channel="market")) == [], "it is the same thing"
+    assert (hours(kept), kept.tariffs()[0].primacy) == ([0], 1)
+    (told,) = await kept.take(seen(tariff(DAY, price(3), currency=840), channel="market"))
     assert (told.outcome, told.what) == ("refused", f"tariff {DAY}")
     assert "is followed from utility" in told.detail["reason"]
     assert (hours(kept), kept.tariffs()[0].primacy) == ([0], 1)

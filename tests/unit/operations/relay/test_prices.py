@@ -7,14 +7,15 @@ from datetime import timedelta
 import pytest
 
 from tierline.model.control import EventStatus
-from tierline.model.errors import LinkError
+from tierline.model.errors import ConfigError, LinkError
 from tierline.model.identity import Mrid
 from tierline.model.prices import Price, Tariff, TariffsSeen
 from tierline.model.records import AuditRecord, Flow, GroupRecord
 from tierline.operations.relay.downward import mirror
-from tierline.operations.relay.prices import HandedOnPrices, keep_only
+from tierline.operations.relay.prices import HandedOnPrices, Shown, keep_only
+from tierline.operations.relay.relayed import Relayed
 from tierline.operations.serving.audit import faults
-from tierline.operations.serving.groups import create_group
+from tierline.operations.serving.groups import add_members, create_group, joining
 from tierline.operations.serving.prices import NewTariff, create_tariff
 
 DAY, NIGHT = Mrid("A" * 32), Mrid("B" * 32)
@@ -59,6 +60,7 @@ def seen(*shown, **more):
 @pytest.fixture
 async def relay(scene, above):
     """Two DERs that the server above lists."""
+    scene.serving.consequences.append(joining(scene.serving))
     scene.ders = {one.lfdi: one.der_id for one in await registered(scene)}
     await mirror(above, scene.serving, scene.relayed, scene.seen(scene.program()))
     return scene
@@ -191,3 +193,69 @@ async def test_what_a_channel_brought_goes_when_it_is_followed_no_more(relay, ke
     (told,) = await keep_only(operator, relay.serving, set())
     assert (told.what, told.outcome) == (f"tariff {DAY}", "gone")
     assert list(relay.serving.tariffs) == [own.mrid]
+
+
+async def test_who_is_served_elsewhere_is_not_concerned_here(relay, keeper):
+    one, two = relay.lfdis[:2]
+    relay.relayed.elsewhere = frozenset({relay.ders[two]})
+    await keeper.take(seen((tariff(DAY), {one, two})))
+    assert concerned(relay.serving, DAY) == {relay.ders[one]}
+
+
+class Other:
+    """A second channel, at which this node stands for another DER, and for one that is listed at both."""
+
+    def __init__(self, relay):
+        self.serving, self.lfdis = relay.serving, relay.lfdis
+        self.relayed = Relayed(channel="other", members={lfdi: relay.ders[lfdi] for lfdi in relay.lfdis[:2]})
+
+    def seen(self, *shown):
+        return replace(seen(*shown), channel="other")
+
+
+async def test_a_tariff_that_comes_by_two_channels_is_for_those_of_both_and_told_once(relay, above, price):
+    other, shown = Other(relay), Shown()
+    first = HandedOnPrices(above, relay.serving, "utility", relayed=relay.relayed, shown=shown)
+    second = HandedOnPrices(above, relay.serving, "other", relayed=other.relayed, shown=shown)
+    one, two = relay.lfdis[:2]
+    await first.take(seen((tariff(DAY, price(0)), {one})))
+    assert await second.take(other.seen((tariff(DAY, price(0)), {two}))) == []
+    assert concerned(relay.serving, DAY) == {relay.ders[one], relay.ders[two]}
+    await first.take(seen((tariff(DAY, price(0)), {one})))
+    assert concerned(relay.serving, DAY) == {relay.ders[one], relay.ders[two]}
+    assert relay.serving.tariffs[DAY].followed_from == "utility"
+    await second.take(other.seen())
+    assert concerned(relay.serving, DAY) == {relay.ders[one]}
+    await first.take(seen())
+    assert DAY not in relay.serving.tariffs
+
+
+async def test_nobody_is_let_go_before_all_were_read_that_may_show_him_a_tariff(relay, above, price):
+    other, shown = Other(relay), Shown()
+    first = HandedOnPrices(above, relay.serving, "utility", relayed=relay.relayed, shown=shown)
+    second = HandedOnPrices(above, relay.serving, "other", relayed=other.relayed, shown=shown)
+    one = relay.lfdis[0]
+    await first.take(seen((tariff(DAY, price(0)), {one})))
+    await first.take(seen((tariff(DAY, price(0)), ())))
+    assert concerned(relay.serving, DAY) == {relay.ders[one]}
+    await second.take(other.seen())
+    await first.take(seen((tariff(DAY, price(0)), ())))
+    assert concerned(relay.serving, DAY) == set()
+
+
+async def test_a_tariff_that_concerned_everybody_concerns_those_to_whom_it_is_relayed_now(relay, above, price):
+    await HandedOnPrices(above, relay.serving, "utility").take(seen((tariff(DAY, price(0)), ())))
+    keeper = HandedOnPrices(above, relay.serving, "utility", relayed=relay.relayed)
+    (told,) = await keeper.take(seen((tariff(DAY, price(0)), {relay.lfdis[0]})))
+    assert told.outcome == "changed"
+    assert concerned(relay.serving, DAY) == {relay.ders[relay.lfdis[0]]}
+
+
+async def test_the_group_of_a_tariff_is_the_servers_and_no_operators(relay, keeper):
+    await keeper.take(seen((tariff(DAY), {relay.lfdis[0]})))
+    operator, group = relay.levels["OPERATOR"], relay.serving.tariffs[DAY].group
+    with pytest.raises(ConfigError, match="only that server changes it"):
+        await add_members(operator, relay.serving, group, [relay.ders[relay.lfdis[1]]])
+    device = relay.serving.devices[relay.ders[relay.lfdis[0]]]
+    await relay.serving.commit([replace(device, pin=5)])
+    assert concerned(relay.serving, DAY) == {device.der_id}
