@@ -103,12 +103,12 @@ class Time:
         return float("inf")
 
 
-def compare(evidence, seed=0):
-    """Judge a whole run."""
+def compare(evidence, seed=0, judge_of=lambda _der: _Judge):
+    """Judge a whole run; `judge_of` says who judges a DER."""
     verdict = Verdict()
     ledger = Ledger(evidence)
     for number, der in enumerate(evidence.ders.values()):
-        _Judge(evidence, ledger, number, der, seed, verdict).judge()
+        judge_of(der)(evidence, ledger, number, der, seed, verdict).judge()
     for fault in audit.faults(evidence.utility.load(AuditRecord)):
         verdict.found.append(Disagreement("audit", "utility", 0.0, fault))
     _judge_readings(evidence, verdict)
@@ -165,8 +165,6 @@ class _Judge:
         self.until = 0.0 if now is None else now[1]
         self.applied(history)
         self.answers()
-        for one in self.der.posts.again:
-            self.say("responses", 0.0, f"{one.mrid}: {int(one.status)} had arrived and was sent again (E21)")
         for complaint in self.story.violations():
             mrid = complaint.split(": ")[1]
             if "r3 was not drawn" in complaint and self.unstarted(mrid):
@@ -334,6 +332,8 @@ class _Judge:
 
     def answers(self):
         der = self.der
+        for one in der.posts.again:
+            self.say("responses", 0.0, f"{one.mrid}: {int(one.status)} had arrived and was sent again (E21)")
         expected = {}
         for one in self.story.sent:
             expected.setdefault(one.mrid, []).append((one.status, one.at))

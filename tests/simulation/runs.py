@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
-from comparison import Disagreement, compare
+from comparison import Disagreement
+from comparison_owner import compare_with_owners
 
 import tierline
 from tierline.sim.hierarchy import Hierarchy, Setting
@@ -49,7 +50,7 @@ def run(**setting):
     """Give (hierarchy, verdict, seconds of CPU)."""
     if "mix" in setting:
         setting["mix"] = Mix(**{k: tuple(v) if isinstance(v, list) else v for k, v in setting["mix"].items()})
-    return judged(lambda: Hierarchy(Setting(**setting)), compare, setting["seed"])
+    return judged(lambda: Hierarchy(Setting(**setting)), compare_with_owners, setting["seed"])
 
 
 def tell(simulation, verdict, cpu, **more):

@@ -5,7 +5,7 @@ Times are virtual seconds since the world began (`at_s`) or seconds on a clock s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tierline.model.records import FollowedEventRecord, OutboxRecord
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tierline.model.telemetry import Reading
     from tierline.ports import Random, Store
     from tierline.sim.faults import ClockStep
+    from tierline.sim.owner_evidence import OwnerEvidence
 
 FAILURE = 0.02
 """Probability that an inverter fails a request in one of its ways."""
@@ -200,6 +201,8 @@ class DerEvidence:
     acknowledged: list[Reading] = field(default_factory=list)
     posts: Posts = field(default_factory=Posts)
     """Its Responses on their way."""
+    owner: OwnerEvidence | None = None
+    """What its owner says; None: he never does."""
     store: Store | None = None
     unclaimed: list[Take] = field(default_factory=list)
     pending: list[tuple[tuple[Record, ...], list[Take]]] = field(default_factory=list)
@@ -212,6 +215,8 @@ class DerEvidence:
     def begin(self, at_s: float, offset_s: float | None) -> None:
         """Note that a life restored its machine; what was not durable is gone. None: its server was never heard."""
         self.starts.append(at_s)
+        if self.owner is not None:
+            self.owner.begin()
         self.takes = [take for take in self.takes if take.is_durable]
         self.full.extend(Window(from_s=since_s, until_s=at_s) for since_s in self.refused_since_s.values())
         self.unclaimed, self.pending, self.refused_since_s = [], [], {}
@@ -235,6 +240,8 @@ class DerEvidence:
 
     def keep(self, put: Sequence[Record]) -> None:
         """Note that records are durable."""
+        if self.owner is not None:
+            self.owner.keep(put)
         for asked, takes in self.pending:
             if _is_same(asked, put):
                 for take in takes:
@@ -259,7 +266,14 @@ class DerEvidence:
 
 def _is_same(asked: Sequence[Record], put: Sequence[Record]) -> bool:
     """Tell whether this is what the machine wants kept, in whatever it is handed on."""
-    return len(asked) == len(put) and all(one is other for one, other in zip(asked, put, strict=True))
+    return len(asked) == len(put) and all(map(_is_handed_on, asked, put))
+
+
+def _is_handed_on(asked: Record, put: Record) -> bool:
+    """Tell whether this is the record that was asked for; of a Response to the owner it is noted on the way that it arrived (A10)."""
+    if isinstance(asked, OutboxRecord) and isinstance(put, OutboxRecord):
+        return replace(asked, posted_at=put.posted_at) == put
+    return asked is put
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

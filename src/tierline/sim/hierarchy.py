@@ -13,6 +13,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tierline.engine.following.obey import owner_channel
 from tierline.model.control import Setpoints
 from tierline.model.errors import LinkError
 from tierline.model.identity import ChannelId, Lfdi, PartyId, der_id
@@ -28,8 +29,10 @@ from tierline.sim.evidence import DerEvidence, Evidence, Inverter, second
 from tierline.sim.faults import Fault, Intensity
 from tierline.sim.links import UTILITY, ByteCourier, ByteNorth, MessageNorth, SouthFace
 from tierline.sim.operators import AGAIN_S, Operators, operator_of, set_records
+from tierline.sim.owner_evidence import OwnerEvidence
+from tierline.sim.owners import Owner, desk_of
 from tierline.sim.watched import DerStore, ServerStore, WatchedFollower, WatchedStore
-from tierline.sim.workload import MODES, SETS, SETTINGS, Mix, draw_acts, grid, in_set
+from tierline.sim.workload import MODES, OWNER_MODES, SETS, SETTINGS, Mix, draw_acts, draw_owner_acts, grid, in_set
 from tierline.sim.world import World
 
 if TYPE_CHECKING:
@@ -100,6 +103,11 @@ def inverter_of(world: World, number: int, modes: Sequence[FunctionName], calm_f
     )
 
 
+def is_owned(number: int) -> bool:
+    """Say whose owner limits his device himself: every third."""
+    return number % 3 == 1
+
+
 class Hierarchy:
     """One utility, its DERs and the world round them."""
 
@@ -113,11 +121,21 @@ class Hierarchy:
         names = [name_of(number) for number in range(setting.ders)]
         self._lfdis = {name: lfdi_of(name) for name in names}
         for number, name in enumerate(names):
-            inverter = inverter_of(self.world, number, MODES, calm_from_s(setting.faults, setting.hours))
+            modes = (*MODES, *OWNER_MODES) if is_owned(number) else MODES
+            inverter = inverter_of(self.world, number, modes, calm_from_s(setting.faults, setting.hours))
             code = supersede_code_of(number, setting.seed)
             self.evidence.ders[name] = DerEvidence(
-                name=name, lfdi=self._lfdis[name], inverter=inverter, supersede_code=code
+                name=name,
+                lfdi=self._lfdis[name],
+                inverter=inverter,
+                supersede_code=code,
+                owner=OwnerEvidence() if is_owned(number) else None,
             )
+        self._owners = {
+            name: Owner(draw_owner_acts(self.world.random(f"owner {name}"), hours=setting.hours), der.owner)
+            for name, der in self.evidence.ders.items()
+            if der.owner is not None
+        }
         if not setting.real_bytes:
             self.evidence.doubles = frozenset(names[::3])
         utility = self.world.node(UTILITY, self._run_utility)
@@ -192,15 +210,22 @@ class Hierarchy:
             der_id=own,
             lfdi=der.lfdi,
             party=OWNER,
-            channels=(Channel(id=CHANNEL, party=PARTY, authority=Authority.UTILITY, rank=1),),
+            channels=(
+                Channel(id=CHANNEL, party=PARTY, authority=Authority.UTILITY, rank=1),
+                owner_channel(OWNER),
+            ),
             mode=ChannelMode.SINGLE,
             supersede_code="7" if der.supersede_code == "7" else "14",
             measure_s=MEASURE_S,
             phase_s=float(node.random.between(0, 86_399)),
+            pen=PEN,
         )
         server = self._byte_north(node, der, store) if self.setting.real_bytes else MessageNorth(node, der, CHANNEL)
         follower = WatchedFollower(node=node, der=der, servers={CHANNEL: server}, me=me, store=store)
-        await follower.run()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(follower.run())
+            if node.name in self._owners:
+                group.create_task(self._owners[node.name].speak(node, desk_of(node, follower, store, PEN)))
 
     def _byte_north(self, node: Node, der: DerEvidence, store: Store) -> ByteNorth:
         entry = Entry(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from tierline.engine.following.obey import Obey, Persist, Seen
+from tierline.engine.following.obey import OWNER, Obey, Persist, Seen
 from tierline.model.errors import LinkError
 from tierline.model.records import FollowedProgramsRecord, ResponseRecord
 from tierline.node.follower import Follower, Self, Server
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tierline.engine.following.obey import ObeyEffect, ObeyEvent
     from tierline.engine.lifecycle import EventState
     from tierline.model.identity import ChannelId, DerId, Mrid
-    from tierline.model.programs import ResponseStatus
+    from tierline.model.programs import ProgramsSeen, ResponseStatus
     from tierline.model.records import Record
     from tierline.ports import DeviceFacts, Store
     from tierline.sim.evidence import DerEvidence, Seeing
@@ -178,6 +178,10 @@ class WatchedMachine(Obey):
         """Give the events that are remembered."""
         return self._inner.events()
 
+    def seen(self, channel: ChannelId) -> ProgramsSeen | None:
+        """Give the last walk of a channel."""
+        return self._inner.seen(channel)
+
     def wake_at(self) -> datetime | None:
         """Say when to hand in a Tick at the latest."""
         return self._inner.wake_at()
@@ -185,7 +189,10 @@ class WatchedMachine(Obey):
     def handle(self, event: ObeyEvent, now: datetime) -> tuple[ObeyEffect, ...]:
         """Take in what happened; note the walks, and what is to be made durable."""
         effects = self._inner.handle(event, now)
-        if isinstance(event, Seen):
+        if isinstance(event, Seen) and event.walk.channel == OWNER:
+            assert self._der.owner is not None
+            self._der.owner.take(self._node.clock.deadline(), second(now), event.walk.programs)
+        elif isinstance(event, Seen):
             walk = event.walk
             self._der.take(
                 Take(

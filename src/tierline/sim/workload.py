@@ -48,6 +48,8 @@ CROSSING_MODES = (
 )  # fmt: skip
 """Several of one quantity, for DERs that are judged over all their channels; no event or default has two that only one can win
 (docs/rules.md A9)."""
+OWNER_MODES = ("max_lim_w_pct", "gen_lim_w")
+"""What owners limit: of one quantity, so that what they say and what the utility says meet (A10)."""
 SETTINGS = ("grad_w_pct_per_s", "es_delay_s")
 """Only in defaults."""
 DURATIONS_S = (1, 7, 60, 300, 600, 900, 1800, 3600, 3600, 7200)
@@ -135,9 +137,44 @@ class SwitchOver:
 Act = Create | Cancel | SetDefault | SwitchOver
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerLimit:
+    """An owner limits his device for a time."""
+
+    at_s: float
+    setpoints: Setpoints
+    start_in_s: int | None
+    """None: from now on."""
+    duration_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerCancel:
+    """An owner cancels one of his limits that is not over."""
+
+    at_s: float
+    pick: int
+    """Which of them, counted round and round."""
+
+
+OwnerAct = OwnerLimit | OwnerCancel
+
+OWNER_LIMITS_PER_HOUR = 0.5
+OWNER_CANCELS = 0.35
+"""So many of what an owner does: he cancels."""
+
+
 def draw_acts(random: Random, *, hours: float, mix: Mix) -> tuple[Act, ...]:
     """Draw what the operators do, in order of time; the last acts come early enough to be seen through."""
     return tuple(_Drawing(random, hours, mix).acts())
+
+
+def draw_owner_acts(random: Random, *, hours: float) -> tuple[OwnerAct, ...]:
+    """Draw what one owner says to his gateway, in order of time: limits that follow, overlap and replace each other, and their ends."""
+    drawing = _Drawing(random, hours, Mix(modes=OWNER_MODES, randomized=0.0))
+    count = max(2, round(OWNER_LIMITS_PER_HOUR * hours / (1 - OWNER_CANCELS)))
+    times = sorted(60.0 + random.fraction() * (hours * 3600 - 120) for _ in range(count))
+    return tuple(drawing.of_owner(round(at_s, 3)) for at_s in times)
 
 
 def grid(points: int) -> Grid:
@@ -233,6 +270,17 @@ class _Drawing:
         for at_s, index in times:
             found.append(rates[index][1](round(at_s, 3)))
         return found
+
+    def of_owner(self, at_s: float) -> OwnerAct:
+        """Draw one thing an owner does."""
+        if self._chance(OWNER_CANCELS):
+            return OwnerCancel(at_s=at_s, pick=self._random.between(0, 5))
+        return OwnerLimit(
+            at_s=at_s,
+            setpoints=Setpoints.of({name: self._value(name) for name in self._some_of(self._mix.modes)}),
+            start_in_s=None if self._chance(0.3) else self._random.between(-60, 5400),
+            duration_s=self._one_of(self._mix.durations_s),
+        )
 
     def _create(self, at_s: float) -> Create:
         mix = self._mix

@@ -9,6 +9,7 @@ from tierline.model.records import OutboxRecord
 from tierline.operations.following.outbox import as_response
 from tierline.sim.evidence import DerEvidence, Inverter, Shown, Take, Window, second
 from tierline.sim.loop import START
+from tierline.sim.owner_evidence import OwnerAsked, OwnerEvidence
 
 
 def der():
@@ -98,3 +99,28 @@ def test_a_response_may_be_sent_again_until_it_is_struck_out():
     watched.posts.send(response)
     watched.posts.send(replace(response, status=ResponseStatus.STARTED))
     assert watched.posts.again == [response]
+
+
+def test_what_was_kept_is_known_although_a_response_to_the_owner_was_noted_to_have_arrived():
+    asked = OutboxRecord(
+        party=PartyId("owner"),
+        channel=ChannelId("owner"),
+        der_id=DerId("0" * 32),
+        mrid=Mrid("1" * 32),
+        status=ResponseStatus.RECEIVED,
+        lfdi=None,
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    watched = der()
+    watched.take(take(1.0))
+    watched.ask(Persist(sequence=1, put=(asked,), delete=(), responses=()))
+    watched.keep([replace(asked, posted_at=asked.created_at)])
+    assert [one.is_durable for one in watched.takes] == [True]
+
+
+def test_what_the_owner_says_is_kept_and_forgotten_with_the_rest():
+    watched = der()
+    watched.owner = OwnerEvidence(asked=[OwnerAsked(at_s=0.0, clock_s=0.0, setpoints=Setpoints())])
+    watched.owner.take(1.0, 1.0, ())
+    watched.begin(5.0, None)
+    assert watched.owner.takes == []

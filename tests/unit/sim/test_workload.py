@@ -2,13 +2,17 @@ from tierline.engine.connectivity import feeder_of, normal_positions
 from tierline.env import SeededRandom
 from tierline.sim.workload import (
     MODES,
+    OWNER_MODES,
     SETTINGS,
     Cancel,
     Create,
     Mix,
+    OwnerCancel,
+    OwnerLimit,
     SetDefault,
     SwitchOver,
     draw_acts,
+    draw_owner_acts,
     grid,
     home,
     in_set,
@@ -66,3 +70,14 @@ def test_the_grid_feeds_each_der_at_home_from_its_own_feeder():
 def test_groups_beside_the_wires_overlap():
     assert [in_set(number, "pilot") for number in range(4)] == [True, False, True, False]
     assert [in_set(number, "tariff") for number in range(4)] == [True, False, False, True]
+
+
+def test_an_owner_limits_his_device_at_once_or_later_and_cancels_in_order_of_time():
+    drawn = [act for seed in range(9) for act in draw_owner_acts(SeededRandom(seed), hours=24.0)]
+    limits = [act for act in drawn if isinstance(act, OwnerLimit)]
+    assert {name for act in limits for name in act.setpoints} == set(OWNER_MODES)
+    assert {act.start_in_s is None for act in limits} == {True, False}
+    assert any(isinstance(act, OwnerCancel) for act in drawn)
+    times = [act.at_s for act in draw_owner_acts(SeededRandom(1), hours=6.0)]
+    assert times == sorted(times)
+    assert 60 <= times[0] < times[-1] <= 6 * 3600 - 60
