@@ -237,3 +237,24 @@ def test_a_gateway_that_does_not_run_or_is_not_named_is_told_apart(tierline, sta
     with gateway(state / "a.owner", []), gateway(state / "c.owner", []):
         assert tierline("owner", "list").err == "tierline: in state there are a, c; name one of them\n"
         assert tierline("owner", "list", "d").code == 1
+
+
+def test_the_prices_of_gateways_are_listed_with_where_they_come_from(tierline, state):
+    price = {"mrid": "C1", "start": "2026-06-18 12:00:00+00:00", "duration_s": 3600, "price": "-0.05000"}
+    tariff = {"mrid": "A1", "description": "day ahead", "followed_from": "pool", "currency": 978, "prices": [price]}
+    with gateway(state / "a.owner", [{"tariffs": [tariff]}]) as asked, gateway(state / "b.owner", [{"tariffs": []}]):
+        said = tierline("owner", "prices", "a", "b")
+    assert asked == [{"do": "prices"}]
+    (line,) = [line for line in said.out.splitlines() if line.startswith("a ")]
+    assert [word for word in line.split() if word in {"C1", "pool", "1h", "-0.05000", "978"}] == [
+        "C1",
+        "pool",
+        "1h",
+        "-0.05000",
+        "978",
+    ]
+    with gateway(state / "c.owner", [{"tariffs": []}]):
+        assert tierline("owner", "prices", "c").out == "no price is known\n"
+    with gateway(state / "d.owner", [{"tariffs": [tariff]}]):
+        found = json.loads(tierline("owner", "prices", "d", "--json").out)
+    assert found == {"gateways": [{"gateway": "d", "tariffs": [tariff]}]}
