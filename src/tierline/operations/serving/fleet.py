@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from tierline.engine.disaggregate import Policy, Share, Shared, Tuning, correct, share
 from tierline.engine.privacy import Relation, may_see_sum
 from tierline.engine.rollup import Freshness, roll_up
+from tierline.model.capability import Firmness, Refusal
 from tierline.model.control import Setpoints
-from tierline.model.errors import ConfigError, Forbidden, LinkError, TierlineError, Unsupported
+from tierline.model.errors import ConfigError, Forbidden, LinkError, Unsupported
 from tierline.model.identity import PartyId
 from tierline.model.points import POINTS, DerType
 from tierline.model.telemetry import Quality
@@ -144,8 +145,9 @@ class Fleet:
     ) -> ReadBack:
         """Make the members hold `target` together; what is absent is released.
 
-        Raises: Unsupported for what is not granted, and for more than is granted or the governor allows: nothing is changed then;
-        LinkError when the store refuses.
+        An event of which something is not granted, or that is more than is granted or the governor allows, is refused in the
+        answer and nothing of it is changed; what others want goes on.
+        Raises: Unsupported for a ramp time; LinkError when the store refuses.
         """
         if ramp_time_s is not None:
             raise Unsupported(f"a fleet keeps to no ramp time; {ramp_time_s} s cannot be kept to")
@@ -154,19 +156,21 @@ class Fleet:
             members = self._of(group_id)
             held = self._target
             wanted, stands = target, {name: one for name, one in (behind or {}).items() if name in target}
-            refusal: TierlineError | None = None
-            requests: dict[ChannelId, Request] = {}
+            accepted = target
+            refused: dict[FunctionName, Refusal] = {}
             try:
+                sources, requests = self._asked_for(wanted, stands, group_id, members)
+            except (Forbidden, Unsupported):
+                accepted, refused = self._sorted_out(target, stands, group_id, members)
+                gone = {name: one for name, one in stands.items() if name in refused}
+                await self._refuse(group_id, target, gone, "; ".join(dict.fromkeys(r.reason for r in refused.values())))
+                mrids = {one.mrid for one in gone.values()}
+                self._coming = tuple(one for one in self._coming if one.mrid not in mrids)
+                kept, stood = self._still(target, gone, group_id)
+                wanted = Setpoints.of({**kept, **accepted})
+                stands = stood | {name: stands[name] for name in accepted}
                 sources = self._sources(wanted, stands, group_id)
-                self._check_offers(wanted, members)
-                requests = allowed(self._serving, sources, wanted, self._target, members, counted=self._counted)
-            except (Forbidden, Unsupported) as error:
-                await self._refuse(group_id, target, stands, str(error))
-                refusal = error
-                refused = {one.mrid for one in stands.values()}
-                self._coming = tuple(one for one in self._coming if one.mrid not in refused)
-                wanted, stands = self._still(target, stands, group_id)
-                sources = self._sources(wanted, stands, group_id)
+                _, requests = self._asked_for(accepted, {name: stands[name] for name in accepted}, group_id, members)
             is_new = set_w(wanted, members.values()) is not None and not _alike(held, wanted)
             self._target, self._behind = wanted, stands
             try:
@@ -175,10 +179,50 @@ class Fleet:
             except LinkError:
                 self._target = held  # so that all of it is new when it is tried again
                 raise
-            if refusal is not None:
-                raise Unsupported(str(refusal)) from refusal
-            self._refused = None
-            return ReadBack(setpoints=target, writes=writes)
+            if not refused:
+                self._refused = None
+            return ReadBack(setpoints=accepted, writes=writes, refused=refused)
+
+    def _asked_for(
+        self,
+        target: Setpoints,
+        stands: Mapping[FunctionName, Behind],
+        group_id: GroupId,
+        members: Mapping[DerId, Member],
+    ) -> tuple[list[Source], dict[ChannelId, Request]]:
+        """Say who wants what of a target, and what of it the governor counts.
+
+        Raises: Unsupported, Forbidden for what may not be.
+        """
+        sources = self._sources(target, stands, group_id)
+        self._check_offers(target, members)
+        return sources, allowed(self._serving, sources, target, self._target, members, counted=self._counted)
+
+    def _sorted_out(
+        self,
+        target: Setpoints,
+        stands: Mapping[FunctionName, Behind],
+        group_id: GroupId,
+        members: Mapping[DerId, Member],
+    ) -> tuple[Setpoints, dict[FunctionName, Refusal]]:
+        """Tell what of a target may be from what may not, event by event: one that may not be changes nothing of the others."""
+        by_source: dict[tuple[str, ...], list[FunctionName]] = {}
+        for name in target:
+            one = stands.get(name)
+            by_source.setdefault((name,) if one is None else (one.channel, one.mrid), []).append(name)
+        accepted: dict[FunctionName, Value] = {}
+        refused: dict[FunctionName, Refusal] = {}
+        for _, names in sorted(by_source.items()):
+            tried = Setpoints.of({**accepted, **{name: target[name] for name in names}})
+            try:
+                self._asked_for(tried, {name: one for name, one in stands.items() if name in tried}, group_id, members)
+            except (Forbidden, Unsupported) as error:
+                # A grant or an offer that is missing says something of what is wanted; the governor only of this hour.
+                firmness = Firmness.NEVER if isinstance(error, Unsupported) else Firmness.DECLINED
+                refused |= dict.fromkeys(names, Refusal(reason=str(error), firmness=firmness))
+            else:
+                accepted = dict(tried)
+        return Setpoints.of(accepted), refused
 
     def _still(
         self, target: Setpoints, stands: Mapping[FunctionName, Behind], group_id: GroupId
