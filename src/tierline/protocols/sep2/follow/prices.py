@@ -176,8 +176,9 @@ def _cost(said: pricing.TimeTariffInterval) -> Steps[Costed]:
         listed = yield from read_list(
             None if link is None else objects.Link(href=link.href), pricing.ConsumptionTariffIntervalList
         )
-    except (Forbidden, PeerError) as error:
-        return Costed(said, why_not=f"what it costs cannot be read: {error}")
+    except (Forbidden, PeerError):
+        # Without where: it is told once, however many there are.
+        return Costed(said, why_not="what it costs cannot be read")
     costs = tuple(item for item in listed.items if isinstance(item, pricing.ConsumptionTariffInterval))
     return Costed(said, costs[:2])
 
