@@ -138,6 +138,7 @@ class FleetFace(SouthFace):
                 pin=device.pin,
                 device_category=device.device_category,
                 programs=tuple(served.record.mrid for served in assigned),
+                is_assigned=self._sight.sees_assignments(peer, der),
             )
             if peer.aggregates is not None:
                 serving.standing.read(serving, peer.aggregates, der)
