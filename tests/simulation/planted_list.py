@@ -47,12 +47,13 @@ class Finder:
 
 
 DER = Way("runs.py", "the oracle, one level", {"hours": 8.0, "ders": 6}, (2, 3, 4))
+OWNER = Way("runs.py", "the oracle, the owner beside one level", {"hours": 16.0, "ders": 5}, (6, 12))
 LEVELS = Way("planted_levels.py", "the oracle, the whole hierarchy", {"hours": 3.0, "ders": 6}, (2, 3, 5))
 CHANNELS = Way("planted_channels.py", "the oracle, several channels", {"lot": 40}, (1, 2))
 RELAY = Way("planted_relays.py", "what the utility of a relay ordered, and to whom", {}, (1,))
 NOTICES = Way("planted_notices.py", "where a subscriber said it wants to be told", {}, (307, 301, 302, 308))
 """Its seeds are the answers of the listener."""
-WAYS = (DER, LEVELS, CHANNELS, RELAY, NOTICES)
+WAYS = (DER, OWNER, LEVELS, CHANNELS, RELAY, NOTICES)
 
 
 def _by(way, seed, *kinds):
@@ -87,6 +88,8 @@ FINDERS = {
     25: (_by(LEVELS, 5, "shown", "applied"),),
     26: (_by(LEVELS, 2, "handover"),),
     27: (_by(LEVELS, 3, "applied"),),
+    28: (_by(OWNER, 6, "applied", "responses", "shown"),),
+    29: (_by(OWNER, 12, "applied", "responses", "shown"),),
 }
 """By the number of the patch; each of its finders must find it."""
 
