@@ -97,7 +97,7 @@ def is_elsewhere(known: TariffRecord | None, tariff: Tariff, channel: ChannelId)
     return (
         known is not None
         and known.followed_from not in ("", channel)
-        and (known.rate_component, known.currency) == (tariff.rate_component, tariff.currency)
+        and (known.flow, known.currency) == (tariff.flow, tariff.currency)
     )
 
 

@@ -19,6 +19,7 @@ from tierline.model.prices import TariffsSeen
 from tierline.protocols.sep2.follow.fleet import Failed, attempt
 from tierline.protocols.sep2.follow.prices import MOST_TARIFFS, read_prices, read_tariff_list
 from tierline.protocols.sep2.follow.walk import DEFAULT_POLL_S, FASTEST_POLL_S
+from tierline.protocols.sep2.mapping.tariffs import received_mrid
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -193,13 +194,21 @@ class Sep2Tariffs:
         refused: dict[str, str] = {}
         for one in read.values():
             refused.update(one.refused)
+        tariffs = {tariff.mrid: tariff for one in read.values() for tariff in one.tariffs}
+        unread = frozenset(name for mrid in self._unread for name in _names(mrid))
+        shown = {name: lfdis for mrid, lfdis in _shown_to(offer, self._lists).items() for name in _names(mrid)}
         return TariffsSeen(
             channel=self._entry.channel,
-            tariffs={mrid: one.tariff for mrid, one in read.items() if one.tariff is not None},
-            shown_to=_shown_to(offer, self._lists),
-            unread=frozenset(self._unread),
+            tariffs=tariffs,
+            shown_to={name: lfdis for name, lfdis in shown.items() if name in tariffs or name in unread},
+            unread=unread,
             refused=refused,
         )
+
+
+def _names(profile: Mrid) -> tuple[Mrid, Mrid]:
+    """Give the names under which a TariffProfile is kept here: for one flow, and for the other where it prices both."""
+    return profile, received_mrid(profile)
 
 
 def _places(offer: Offer) -> tuple[object, ...]:

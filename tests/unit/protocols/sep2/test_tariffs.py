@@ -27,6 +27,10 @@ def mrid(letter, number=0):
     return Mrid(f"{letter}{number:031X}")
 
 
+def part(hour):
+    return max(hour, 0) // 1000
+
+
 @dataclass
 class Brought:
     status: int
@@ -37,11 +41,10 @@ class Brought:
 @dataclass
 class Tariff:
     prices: dict = field(default_factory=dict)
-    """By number, which is also the hour from now on in which it holds."""
+    """By number, which is also the hour from now on in which it holds; those of the second component from 1000 on, and so on."""
     withdrawn: set = field(default_factory=set)
     units: list = field(default_factory=lambda: [72])
-    """Of its components."""
-    power: int = 3
+    """Of its components: a unit, or with it the flow and the power of ten."""
     components_known: bool = True
     """Whether the link to them counts them."""
 
@@ -99,12 +102,16 @@ class Server:
             case ["tp", number, "rc"]:
                 items = [self.component(int(number), at) for at in range(len(self.tariffs[int(number)].units))]
                 return self.cut(pricing.RateComponentList, path, items, start, limit)
-            case ["tp", number, "rc", at, "rt"]:
-                tariff = self.tariffs[int(number)]
-                unit = tariff.units[int(at)]
-                return render(metering.ReadingType(href=path, uom=unit, power_of_ten_multiplier=tariff.power))
-            case ["tp", number, "rc", _, "tti"]:
-                items = [self.interval(int(number), hour) for hour in self.tariffs[int(number)].prices]
+            case ["rt", unit, flow, power]:
+                return render(
+                    metering.ReadingType(
+                        href=path, uom=int(unit), flow_direction=int(flow), power_of_ten_multiplier=int(power)
+                    )
+                )
+            case ["tp", number, "rc", at, "tti"]:
+                known = self.tariffs[int(number)].prices
+                hours = [hour for hour in known if part(hour) == int(at)] or known
+                items = [self.interval(int(number), hour) for hour in hours]
                 return self.cut(pricing.TimeTariffIntervalList, path, items, start, limit)
             case ["tti", number, hour, "cti"]:
                 price = self.tariffs[int(number)].prices[int(hour)]
@@ -130,11 +137,13 @@ class Server:
         )
 
     def component(self, number, at):
+        unit = self.tariffs[number].units[at]
+        unit, flow, power = unit if isinstance(unit, tuple) else (unit, 1, 3)
         return pricing.RateComponent(
             href=f"/tp/{number}/rc/{at}",
             mrid=mrid("B", 100 * number + at),
             role_flags=0,
-            reading_type_link=objects.Link(href=f"/tp/{number}/rc/{at}/rt"),
+            reading_type_link=objects.Link(href=f"/rt/{unit}/{flow}/{power}"),
             time_tariff_interval_list_link=objects.ListLink(href=f"/tp/{number}/rc/{at}/tti", all=0),
         )
 
@@ -145,7 +154,7 @@ class Server:
             mrid=mrid("C", 10_000 * number + hour % 5000),
             creation_time=AT - 60,
             event_status=der.EventStatus(current_status=status, date_time=AT, potentially_superseded=False),
-            interval=objects.DateTimeInterval(start=AT + 3600 * hour, duration=3600),
+            interval=objects.DateTimeInterval(start=AT + 3600 * (hour - 1000 * part(hour)), duration=3600),
             tou_tier=0,
             consumption_tariff_interval_list_link=objects.ListLink(href=f"/tti/{number}/{hour}/cti", all=1),
         )
@@ -180,7 +189,7 @@ async def test_a_tariff_comes_with_its_prices_by_the_links_alone(server, north):
     assert [price.mrid for price in tariff.prices] == [mrid("C", 10_000), mrid("C", 10_001)]
     assert (seen.channel, seen.refused, seen.unread, seen.is_whole) == ("utility", {}, frozenset(), True)
     assert north.poll_s == 300
-    assert all(re.match("/(tp|tti)", path) for path in server.log)
+    assert all(re.match("/(tp|tti|rt)", path) for path in server.log)
 
 
 async def test_pages_of_one_bring_the_same(server, north):
@@ -250,15 +259,58 @@ async def test_what_is_not_priced_by_energy_is_refused_and_the_rest_is_kept(serv
     assert list(seen.tariffs) == [mrid("A", 1)]
     assert seen.tariffs[mrid("A", 1)].rate_component == mrid("B", 101)
     assert len(prices(seen)) == 2
-    why = {what.split()[2 if what.startswith("rate") else 1]: said for what, said in seen.refused.items()}
-    assert "unit 195" in why[mrid("B", 100)]
-    assert "one component of a tariff is kept" in why[mrid("B", 102)]
-    assert "unit 38" in why[mrid("B", 200)]
-    assert "no rate component" in why[mrid("A", 3)]
+    assert "unit 195" in seen.refused[f"a rate component of tariff {mrid('A', 1)}"]
+    assert "unit 38" in seen.refused[f"a rate component of tariff {mrid('A', 2)}"]
+    assert "no rate component" in seen.refused[f"tariff {mrid('A', 3)}"]
     server.asked()
     again = await north.read()
     assert again == seen
-    assert not any(path.endswith("/rt") for path in server.asked())
+    assert not any(path.startswith("/rt") for path in server.asked())
+
+
+BOTH = [(72, 1, 3), (72, 19, 3)]
+
+
+async def test_a_tariff_of_both_flows_is_kept_as_one_of_each_under_names_that_stay(server, north):
+    server.tariffs[1] = Tariff({0: 30_000, 1000: 8_000, 1001: 9_000}, units=BOTH)
+    seen = await north.read()
+    (delivered, received) = seen.tariffs.values()
+    assert (delivered.mrid, delivered.flow, [one.price for one in delivered.prices]) == (mrid("A", 1), 1, [30_000])
+    assert (received.flow, [one.price for one in received.prices]) == (19, [8_000, 9_000])
+    assert received.mrid != delivered.mrid
+    assert received.mrid[24:] == delivered.mrid[24:], "of the same maker"
+    assert (delivered.rate_component, received.rate_component) == (mrid("B", 100), mrid("B", 101))
+    assert seen.shown_to.keys() == seen.tariffs.keys()
+    server.tariffs[1] = Tariff({1000: 30_000, 0: 8_000, 1: 9_000}, units=BOTH[::-1])
+    server.time += timedelta(minutes=61)  # the same count, so it is found out within the hour
+    again = await north.read()
+    assert {name: tariff.flow for name, tariff in again.tariffs.items()} == {delivered.mrid: 1, received.mrid: 19}
+    server.instead["/tp/1/rc/1/tti"] = 500
+    unread = await north.read()
+    assert unread.unread == {delivered.mrid, received.mrid}
+    assert unread.shown_to.keys() == unread.unread
+
+
+async def test_a_tariff_of_what_is_received_alone_keeps_its_name(server, north):
+    server.tariffs[1].units = BOTH[1:]
+    (tariff,) = (await north.read()).tariffs.values()
+    assert (tariff.mrid, tariff.flow) == (mrid("A", 1), 19)
+
+
+async def test_a_component_for_every_day_makes_one_tariff(server, north):
+    server.tariffs[1] = Tariff({0: 1, 1000 + 24: 2, 2000 + 48: 3}, units=[72, 72, 72])
+    seen = await north.read()
+    assert prices(seen) == {0: 1, 24: 2, 48: 3}
+    assert seen.tariffs[mrid("A", 1)].rate_component == mrid("B", 100)
+    assert [path for path in server.asked() if path.startswith("/rt")] == ["/rt/72/1/3"]
+    assert len(north.subscribable()) == 4
+
+
+async def test_a_component_that_counts_otherwise_than_the_first_of_its_flow_is_refused(server, north):
+    server.tariffs[1] = Tariff({0: 1, 1001: 2}, units=[(72, 1, 3), (72, 1, 0)])
+    seen = await north.read()
+    assert prices(seen) == {0: 1}
+    assert "other steps" in seen.refused[f"a rate component of tariff {mrid('A', 1)}"]
 
 
 async def test_a_component_that_comes_is_found_by_its_count(server, north):
@@ -305,7 +357,7 @@ async def test_a_tariff_that_cannot_be_read_stays_and_spoils_no_other(server, no
     server.instead["/tp/1/rc/0/tti"] = failure
     with capture_logs() as logs:
         seen = await north.read()
-    assert (list(seen.tariffs), seen.unread) == ([mrid("A", 2)], {mrid("A", 1)})
+    assert (list(seen.tariffs), mrid("A", 1) in seen.unread) == ([mrid("A", 2)], True)
     assert [line["event"] for line in logs] == ["tariff_unreadable"]
     assert "/tp/1/rc/0/tti" in north.subscribable()
     del server.instead["/tp/1/rc/0/tti"]
@@ -315,7 +367,7 @@ async def test_a_tariff_that_cannot_be_read_stays_and_spoils_no_other(server, no
 async def test_a_link_to_another_server_is_not_followed(server, north):
     server.instead["/tp/1/rc"] = lambda body: body.replace(b'"/tp/1/rc/0/tti"', b'"https://198.51.100.1/tti"')
     seen = await north.read()
-    assert (seen.tariffs, seen.unread) == ({}, {mrid("A", 1)})
+    assert (seen.tariffs, mrid("A", 1) in seen.unread) == ({}, True)
     assert not any("198" in path for path in server.log)
 
 
@@ -386,7 +438,7 @@ async def test_what_the_server_tells_of_is_read_again_only_when_it_told(server, 
     server.tariffs[2] = Tariff({0: 1})
     server.lists["/tp"] = [1, 2]
     assert len((await north.read(told)).tariffs) == 2
-    assert server.asked() == ["/tp", "/tp/2/rc", "/tp/2/rc/0/rt", "/tp/2/rc/0/tti", "/tti/2/0/cti"]
+    assert server.asked() == ["/tp", "/tp/2/rc", "/rt/72/1/3", "/tp/2/rc/0/tti", "/tti/2/0/cti"]
 
 
 async def test_what_was_heard_and_could_not_be_read_is_read_the_next_time(server, north):

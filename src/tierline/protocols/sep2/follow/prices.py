@@ -1,7 +1,8 @@
 """The walk of tariffs: a list of them, and one tariff with the prices that are not over.
 
 Apart from the walk of programs, which no price may hold up. A peer makes us keep no more than `MOST_TARIFFS` tariffs with
-`MOST_PRICES` prices each, the next ones first. A tariff that says what this node does not keep is refused, and no other with it.
+`MOST_PRICES` prices each, the next ones first. What says more than this node keeps is refused, and nothing else with it. A
+server may price both flows of energy in one tariff, and give every day a rate component: here each flow is a tariff.
 
 Source: IEEE 2030.5-2018, Pricing function set.
 """
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tierline.model.errors import Forbidden, PeerError, Unsupported
+from tierline.model.records import Flow
 from tierline.protocols.sep2.client import get, read_list, same_origin
 from tierline.protocols.sep2.follow.fleet import Watched
-from tierline.protocols.sep2.mapping.tariffs import read_price, read_tariff
+from tierline.protocols.sep2.mapping.tariffs import read_price, read_tariff, received_mrid
 from tierline.protocols.sep2.resources import der, metering, objects, pricing
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ MOST_TARIFFS = 50
 MOST_PRICES = 600
 """Of one tariff, at once: two days of five minutes, six of quarters of an hour."""
 
-_COMPONENTS = 32
+_COMPONENTS = 200
+"""Some servers have one for each day and flow."""
 
 _CONDITIONLESS = frozenset({1, 3})
 """SubscribableType: without conditions, with and without. Source: IEEE 2030.5-2018, SubscribableType."""
@@ -56,13 +59,12 @@ class Known:
 
     profile: pricing.TariffProfile
     """As it was listed then; a component that comes or goes changes the count in its link."""
-    tariff: Tariff | None
-    """Without its prices; None where it cannot be kept."""
-    intervals: str
-    """Where they are listed."""
+    parts: tuple[tuple[Tariff, tuple[str, ...]], ...]
+    """A tariff without its prices for each flow that can be kept, and where its intervals are listed."""
     refused: Mapping[str, str]
     """Components that cannot be kept, and why."""
-    costs: Mapping[Mrid, Costed] = field(default_factory=dict)
+    costs: Mapping[tuple[Mrid, Mrid], Costed] = field(default_factory=dict)
+    """By tariff and interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +80,11 @@ class TariffList:
 class TariffRead:
     """One tariff."""
 
-    tariff: Tariff | None
-    """None where it cannot be kept."""
+    tariffs: tuple[Tariff, ...]
+    """One for each flow; none where it cannot be kept."""
     known: Known
     watched: tuple[Watched, ...]
-    """Its list of intervals."""
+    """Its lists of intervals."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """What of it cannot be kept, and why."""
 
@@ -108,53 +110,61 @@ def read_prices(entry: Entry, profile: pricing.TariffProfile, known: Known | Non
     """
     if known is None or known.profile != profile:
         known = yield from _resolve(profile, {} if known is None else known.costs)
-    if known.tariff is None:
-        return TariffRead(tariff=None, known=known, watched=(), refused=known.refused)
-    listed = yield from read_list(objects.Link(href=known.intervals), pricing.TimeTariffIntervalList)
-    prices: list[Price] = []
-    costs: dict[Mrid, Costed] = {}
+    tariffs: list[Tariff] = []
+    watched: list[Watched] = []
+    costs: dict[tuple[Mrid, Mrid], Costed] = {}
     refused = dict(known.refused)
-    for interval in _next(listed.items, time):
-        said = _without_status(interval)
-        one = known.costs.get(interval.mrid)
-        if one is None or one.said != said:
-            one = yield from _cost(said)
-        costs[interval.mrid] = one
-        try:
-            prices.append(read_price(interval, one.costs))
-        except (PeerError, Unsupported) as error:
-            # Of many that cannot be kept the first tells enough.
-            refused.setdefault(f"a price of tariff {profile.mrid}", one.why_not or str(error))
+    for tariff, hrefs in known.parts:
+        items: list[Value] = []
+        for href in hrefs:
+            listed = yield from read_list(objects.Link(href=href), pricing.TimeTariffIntervalList)
+            watched.append(Watched(same_origin(href, entry.server), listed.subscribable in _CONDITIONLESS))
+            items += listed.items
+        prices: list[Price] = []
+        for interval in _next(items, time):
+            said = _without_status(interval)
+            one = known.costs.get((tariff.mrid, interval.mrid))
+            if one is None or one.said != said:
+                one = yield from _cost(said)
+            costs[tariff.mrid, interval.mrid] = one
+            try:
+                prices.append(read_price(interval, one.costs))
+            except (PeerError, Unsupported) as error:
+                # Of many that cannot be kept the first tells enough.
+                refused.setdefault(f"a price of tariff {tariff.mrid}", one.why_not or str(error))
+        tariffs.append(replace(tariff, prices=tuple(prices)))
     return TariffRead(
-        tariff=replace(known.tariff, prices=tuple(prices)),
-        known=replace(known, costs=costs),
-        watched=(Watched(same_origin(known.intervals, entry.server), listed.subscribable in _CONDITIONLESS),),
-        refused=refused,
+        tariffs=tuple(tariffs), known=replace(known, costs=costs), watched=tuple(watched), refused=refused
     )
 
 
-def _resolve(profile: pricing.TariffProfile, costs: Mapping[Mrid, Costed]) -> Steps[Known]:
-    """Find the component that is kept: the first that can be."""
+def _resolve(profile: pricing.TariffProfile, costs: Mapping[tuple[Mrid, Mrid], Costed]) -> Steps[Known]:
+    """Find the components that can be kept: of each flow those that count as its first does."""
     listed = yield from read_list(profile.rate_component_list_link, pricing.RateComponentList, _COMPONENTS)
     components = [item for item in listed.items if isinstance(item, pricing.RateComponent)]
-    refused: dict[str, str] = {}
-    tariff: Tariff | None = None
-    intervals = ""
+    units: dict[str, metering.ReadingType] = {}
+    refused: dict[str, str] = {} if components else {f"tariff {profile.mrid}": "it has no rate component"}
+    parts: dict[Flow, tuple[Tariff, tuple[str, ...]]] = {}
     for component in components:
-        name = f"rate component {component.mrid} of tariff {profile.mrid}"
-        if tariff is not None:
-            refused[name] = f"one component of a tariff is kept, which is {tariff.rate_component}"
-            continue
-        unit = yield from get(component.reading_type_link.href, metering.ReadingType)
+        at = component.reading_type_link.href
+        if at not in units:
+            units[at] = yield from get(at, metering.ReadingType)
         try:
-            tariff = read_tariff(profile, component, unit)
+            tariff = read_tariff(profile, component, units[at])
         except Unsupported as error:
-            refused[name] = str(error)
+            refused.setdefault(f"a rate component of tariff {profile.mrid}", str(error))
+            continue
+        first, hrefs = parts.get(tariff.flow, (tariff, ()))
+        if first.price_power_of_ten == tariff.price_power_of_ten:
+            parts[tariff.flow] = first, (*hrefs, component.time_tariff_interval_list_link.href)
         else:
-            intervals = component.time_tariff_interval_list_link.href
-    if not components:
-        refused[f"tariff {profile.mrid}"] = "it has no rate component"
-    return Known(profile=profile, tariff=tariff, intervals=intervals, refused=refused, costs=costs)
+            refused.setdefault(
+                f"a rate component of tariff {profile.mrid}", "it counts in other steps than the first of its flow"
+            )
+    if len(parts) > 1:
+        first, hrefs = parts[Flow.RECEIVED]
+        parts[Flow.RECEIVED] = replace(first, mrid=received_mrid(profile.mrid)), hrefs
+    return Known(profile=profile, parts=tuple(parts.values()), refused=refused, costs=costs)
 
 
 def _next(items: Iterable[Value], time: int) -> list[pricing.TimeTariffInterval]:

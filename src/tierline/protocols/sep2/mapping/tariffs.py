@@ -1,15 +1,17 @@
 """TariffProfile, RateComponent, TimeTariffInterval and what they cost, as canonical tariffs and prices.
 
-A tariff is kept with one rate component, its prices by time alone and per kilowatt-hour; whatever says more than that is
+A tariff is kept for one flow of energy, with prices by time alone and per kilowatt-hour; whatever says more than that is
 refused, never kept in part. Randomization is left out: it is for those that act by a price, and nothing here does.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from tierline.model.control import EventStatus
 from tierline.model.errors import Unsupported
+from tierline.model.identity import Mrid
 from tierline.model.prices import Price, Tariff
 from tierline.model.records import Flow
 from tierline.protocols.sep2.mapping.times import read_time
@@ -60,6 +62,11 @@ def read_tariff(profile: TariffProfile, component: RateComponent, unit: ReadingT
         service=profile.service_category_kind,
         primacy=profile.primacy,
     )
+
+
+def received_mrid(profile: Mrid) -> Mrid:
+    """Name the tariff of what is received, where a TariffProfile prices both flows: the same at every node, of the same maker."""
+    return Mrid(hashlib.sha256(f"{profile}/received".encode()).hexdigest()[:24].upper() + profile[24:])
 
 
 def read_price(interval: TimeTariffInterval, costs: Sequence[ConsumptionTariffInterval]) -> Price:
