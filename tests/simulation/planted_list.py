@@ -48,7 +48,7 @@ class Finder:
 
 DER = Way("runs.py", "the oracle, one level", {"hours": 8.0, "ders": 6}, (2, 3, 4))
 OWNER = Way("runs.py", "the oracle, the owner beside one level", {"hours": 16.0, "ders": 5}, (6, 12))
-LEVELS = Way("planted_levels.py", "the oracle, the whole hierarchy", {"hours": 3.0, "ders": 6}, (2, 3, 5))
+LEVELS = Way("planted_levels.py", "the oracle, the whole hierarchy", {"hours": 3.0, "ders": 6}, (2, 3, 5, 6))
 CHANNELS = Way("planted_channels.py", "the oracle, several channels", {"lot": 40}, (1, 2))
 RELAY = Way("planted_relays.py", "what the utility of a relay ordered, and to whom", {}, (1,))
 NOTICES = Way("planted_notices.py", "where a subscriber said it wants to be told", {}, (307, 301, 302, 308))
@@ -90,6 +90,7 @@ FINDERS = {
     27: (_by(LEVELS, 3, "applied"),),
     28: (_by(OWNER, 6, "applied", "responses", "shown"),),
     29: (_by(OWNER, 12, "applied", "responses", "shown"),),
+    30: (_by(LEVELS, 5, "responses"),),
 }
 """By the number of the patch; each of its finders must find it."""
 
