@@ -50,8 +50,9 @@ listen = "127.0.0.1:0"
 
 @pytest.fixture(autouse=True)
 def _logs_as_before():
+    old = structlog.get_config()
     yield
-    structlog.reset_defaults()
+    structlog.configure(**old)
 
 
 @pytest.fixture
@@ -124,3 +125,15 @@ def test_an_error_is_written_with_its_trace(capsys):
     except ZeroDivisionError:
         structlog.get_logger("x").exception("failed")
     assert "ZeroDivisionError" in json.loads(capsys.readouterr().err)["exception"]
+
+
+def test_no_value_of_a_variable_is_written_with_a_trace(capsys):
+    logs.set_up(logs.Form.WORDS, verbose=False)
+    pin = int("111115")
+    try:
+        pin / 0
+    except ZeroDivisionError:
+        structlog.get_logger("x").exception("failed")
+    said = capsys.readouterr().err
+    assert "ZeroDivisionError" in said
+    assert "111115" not in said.replace('int("111115")', "")

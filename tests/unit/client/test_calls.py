@@ -74,12 +74,26 @@ def test_every_answer_of_the_api_is_typed():
     assert shown - {"Refusal", "Fault"} == set(ANSWERS)
 
 
+@pytest.fixture(scope="module")
+def declared():
+    """Keep what takes long to make and is the same for every application."""
+    return {}
+
+
+@pytest.fixture
+def paths(app, declared):
+    """Give what the API declares of its paths."""
+    if not declared:
+        declared.update(app.openapi()["paths"])
+    return declared
+
+
 @pytest.mark.parametrize("name", BUILDERS)
-def test_a_call_stands_for_a_route_and_its_answer(app, name):
+def test_a_call_stands_for_a_route_and_its_answer(paths, name):
     call = _built(BUILDERS[name])
     found = [
         operations[call.method.lower()]
-        for path, operations in app.openapi()["paths"].items()
+        for path, operations in paths.items()
         if _matches(path, call.path) and call.method.lower() in operations
     ]
     assert len(found) == 1
@@ -91,9 +105,9 @@ def test_a_call_stands_for_a_route_and_its_answer(app, name):
     assert (call.body is not None) == ("requestBody" in found[0])
 
 
-def test_every_route_has_a_call(app):
+def test_every_route_has_a_call(paths):
     built = [_built(build) for build in BUILDERS.values()]
-    for path, operations in app.openapi()["paths"].items():
+    for path, operations in paths.items():
         if path in {"/livez", "/readyz", "/metrics"}:
             continue
         for method in operations:
