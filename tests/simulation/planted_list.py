@@ -91,6 +91,8 @@ FINDERS = {
     28: (_by(OWNER, 6, "applied", "responses", "shown"),),
     29: (_by(OWNER, 12, "applied", "responses", "shown"),),
     30: (_by(LEVELS, 5, "responses"),),
+    31: (_by(DER, 3, "responses"),),
+    32: (_by(LEVELS, 3, "responses"),),
 }
 """By the number of the patch; each of its finders must find it."""
 
