@@ -351,6 +351,20 @@ async def test_several_servers_of_one_party_are_one_channel(configured, database
     assert isinstance(alone, Pace)
 
 
+@pytest.mark.parametrize(
+    ("more", "followed"),
+    [
+        ("", {"utility": 2, "aggregator": 1}),
+        ("prices = false\n", {"aggregator": 1}),
+    ],
+)
+def test_the_prices_of_every_server_are_followed_unless_it_is_said_otherwise(configured, databases, more, followed):
+    text = (GATEWAY + SECOND + OTHER).replace('party = "utility"\n', f'party = "utility"\n{more}')
+    pricing = compose(configured("gw", text), databases).pricing
+    assert {name: len(one.channel.sources) for name, one in pricing._channels.items()} == followed
+    assert pricing.told() == []
+
+
 def test_a_server_that_stands_twice_is_named(configured, databases):
     config = configured("gw", GATEWAY + SECOND.replace(":2/", ":1/"))
     with pytest.raises(ConfigError, match="stands twice for channel 'utility'"):
