@@ -41,6 +41,7 @@ STATIC: list[Step] = [
 NORMAL = ["-m", "not soak"]
 SEEDS = "many_seeds and not real_bytes"
 FLEET = "the_whole_fleet"
+LEVELS = "tests/simulation/test_levels.py"
 CORES = 2
 Lot = list[Step]
 """Steps of which as many as there are cores run at the same time: whichever core is free takes the next, so the long ones come first."""
@@ -53,7 +54,8 @@ OPENDER = [f"tests/interop/test_opender{which}.py" for which in ("", "_defaults"
 # still while anything is to be done.
 BESIDE: Lot = [
     ("unit and property", pytest("tests/unit", "tests/property", *NORMAL, covered=True)),
-    ("simulation", pytest("tests/simulation", *NORMAL, "-s")),
+    ("simulation: one level and parts", pytest("tests/simulation", *NORMAL, f"--ignore={LEVELS}", "-s")),
+    ("simulation: all levels", pytest(LEVELS, *NORMAL, "-s")),
     ("CSIP rows", pytest("tests/csip", *NORMAL)),
     ("interoperability: OpenDER", pytest(*OPENDER, *NORMAL)),
     ("interoperability: all others", pytest("tests/interop", *NORMAL, *(f"--ignore={path}" for path in OPENDER))),
@@ -67,7 +69,8 @@ END_TO_END: Lot = [
     ("end to end: nodes", pytest("tests/e2e", *NORMAL, *(f"--ignore={path}" for path in SCENARIOS), covered=True)),
 ]
 SOAK: Lot = [
-    ("many seeds", pytest("tests/simulation", "-m", "soak", "-k", SEEDS, "-s")),
+    ("many seeds: all levels", pytest(LEVELS, "-m", "soak", "-k", SEEDS, "-s")),
+    ("many seeds: one level", pytest("tests/simulation", f"--ignore={LEVELS}", "-m", "soak", "-k", SEEDS, "-s")),
     ("schedules, kills, real bytes", pytest("tests", "-m", "soak", "-k", f"not ({SEEDS}) and not {FLEET}", "-s")),
 ]
 # 153 gateways, judged to the second: at the speed of the demonstration they need the machine for themselves.

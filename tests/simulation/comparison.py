@@ -425,5 +425,5 @@ def _is_legal(given):
         return False
     if rest and rest[0] == 2:
         rest.pop(0)
-        return not rest or rest in ([3], [6], [7], [13])
-    return not rest or rest in ([6], [7], [13], [14])
+        return not rest or rest in ([3], [4], [6], [7], [13])
+    return not rest or rest in ([4], [6], [7], [13], [14])

@@ -6,6 +6,7 @@ channels in the order in which the DER lived through them by its idea of each se
 """
 
 import bisect
+from dataclasses import dataclass
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -36,9 +37,15 @@ CHANNELS = {FROM_UTILITY: (2, 1), FROM_AGGREGATOR: (3, 2)}
 EXACT = Decimal("0.000001")
 
 
+@dataclass
+class LevelsVerdict(Verdict):
+    together: int = 0
+    """Instants at which limits of both channels for the same are in force together (A2)."""
+
+
 def compare_levels(evidence, seed=0):
     """Judge a whole run."""
-    verdict = Verdict()
+    verdict = LevelsVerdict()
     ledger = LevelsLedger(evidence)
     for number, der in enumerate(evidence.ders.values()):
         _LevelsJudge(evidence, ledger, number, der, seed, verdict).judge()
@@ -114,10 +121,12 @@ class _LevelsJudge(_Judge):
                 set_max_w=RATING_W,
                 set_max_charge_rate_w=RATING_W,
                 supersede_code=self.der.supersede_code,
+                opt_outs=tuple(self.opt_outs(walks.get(FROM_AGGREGATOR, ()))),
             ),
             self.times,
         )
         self.retell_all()
+        self.verdict.together += self.together
         self.applied_at_all()
         for name in self.times:
             self.turn_to(name)
@@ -126,6 +135,20 @@ class _LevelsJudge(_Judge):
                 if "r3 was not drawn" in complaint and self.unstarted(complaint.split(": ")[1]):
                     continue
                 self.say("draws", 0.0, complaint)
+
+    def opt_outs(self, walks):
+        """Give what the owner refused, on the clock of the only ones who may be refused: after what was seen of it (E22)."""
+        for refusal in self.der.refusals:
+            if refusal.is_durable:
+                now = self.times[FROM_AGGREGATOR].clock(refusal.at_s)[1]
+                first = (
+                    walk.at
+                    for walk in walks
+                    for program in walk.programs
+                    for event in program.events
+                    if event.mrid == refusal.mrid
+                )
+                yield refusal.mrid, max(now, next(first, now))
 
     def turn_to(self, name):
         """Look at one channel."""
@@ -203,12 +226,13 @@ class _LevelsJudge(_Judge):
 
     def retell_all(self):
         """Have the oracle tell its story once, and note what must be held after each instant."""
-        self.told, self.instants, self.working = [], [], []
+        self.told, self.instants, self.working, self.together = [], [], [], 0
         while (instant := self.chorus.next_instant()) is not None and instant[0] <= self.evidence.end_s:
             self.chorus.happen(instant)
             outcome = self.chorus.outcome()
             self.instants.append(instant[0])
             self.told.append(as_told(outcome, self.supported))
+            self.together += is_shared(outcome)
             self.working.append({one.source for one in outcome.claims if one.binds or not is_won(one.function)})
 
     def applied_at_all(self):
@@ -421,6 +445,16 @@ def _sorted(programs):
 def is_won(function):
     """Tell whether only one of a quantity is carried out."""
     return function in FUNCTIONS and FUNCTIONS[function].merge in {Merge.ONE_WINNER, Merge.DEFAULT_ONLY}
+
+
+def is_shared(outcome):
+    """Tell whether several channels limit the same at once."""
+    found = {}
+    for claim in outcome.claims:
+        if is_limit(claim.function):
+            row = FUNCTIONS[claim.function]
+            found.setdefault((row.quantity, row.bound), set()).add(claim.channel)
+    return any(len(channels) > 1 for channels in found.values())
 
 
 def is_limit(function):

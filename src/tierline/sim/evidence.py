@@ -126,6 +126,16 @@ class Take:
     """Where there are several."""
 
 
+@dataclass(slots=True, kw_only=True)
+class Refusal:
+    """An event that the owner refused (E23), as the machine took it in."""
+
+    at_s: float
+    mrid: Mrid
+    is_durable: bool = False
+    """Whether it survives a crash."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """A stretch of virtual time."""
@@ -204,8 +214,9 @@ class DerEvidence:
     owner: OwnerEvidence | None = None
     """What its owner says; None: he never does."""
     store: Store | None = None
-    unclaimed: list[Take] = field(default_factory=list)
-    pending: list[tuple[tuple[Record, ...], list[Take]]] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    unclaimed: list[Take | Refusal] = field(default_factory=list)
+    pending: list[tuple[tuple[Record, ...], list[Take | Refusal]]] = field(default_factory=list)
     refused_since_s: dict[int, float] = field(default_factory=dict)
 
     def restore(self, at_s: float, offsets_s: Mapping[ChannelId, float | None]) -> None:
@@ -218,6 +229,7 @@ class DerEvidence:
         if self.owner is not None:
             self.owner.begin()
         self.takes = [take for take in self.takes if take.is_durable]
+        self.refusals = [refusal for refusal in self.refusals if refusal.is_durable]
         self.full.extend(Window(from_s=since_s, until_s=at_s) for since_s in self.refused_since_s.values())
         self.unclaimed, self.pending, self.refused_since_s = [], [], {}
         self.offsets.append((at_s, offset_s))
@@ -227,6 +239,11 @@ class DerEvidence:
         self.takes.append(take)
         self.unclaimed.append(take)
         self.offsets.append((take.at_s, take.offset_s))
+
+    def opt_out(self, refusal: Refusal) -> None:
+        """Note that the machine took in that the owner refuses an event."""
+        self.refusals.append(refusal)
+        self.unclaimed.append(refusal)
 
     def acknowledge(self, server: str, readings: Sequence[Reading]) -> None:
         """Note that a server has taken readings."""

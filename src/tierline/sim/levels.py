@@ -12,6 +12,7 @@ so only those of the DERs are wrong and step. What happens is written down as `L
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -66,6 +67,8 @@ FROM_UTILITY, FROM_AGGREGATOR = ChannelId("utility"), ChannelId("aggregator")
 WAYS = "DAUDDAUDDADUDADDDDDA"
 """By number: D with the utility alone, A with the aggregator alone, U with both; 60, 25 and 15 % of each lot of 20."""
 SERVERS_OF = {"D": (UTILITY, SUBSTATION), "A": (AGGREGATOR,), "U": (UTILITY, SUBSTATION, AGGREGATOR)}
+REFUSALS_PER_HOUR = 0.25
+"""How often an owner looks for something to refuse."""
 CUSTOMERS = ("customers", "evening")
 """Groups of the aggregator: of all its customers, and of every other one."""
 
@@ -119,6 +122,7 @@ class Levels:
             )
         for server in self.evidence.servers.values():
             server.doubles = frozenset(names[::3])
+        self._refusals = {name: self._draw_refusals(name) for name in names}
         self.world.node(UTILITY, self._run_utility)
         self.world.node(SUBSTATION, self._run_substation)
         self.world.node(AGGREGATOR, self._run_aggregator)
@@ -134,6 +138,12 @@ class Levels:
             world.run(self.setting.hours)
             self.evidence.end(world.loop.time())
         return self.evidence
+
+    def _draw_refusals(self, name: str) -> list[tuple[float, int]]:
+        """Say when the owner of a DER looks for something to refuse, and what he chooses."""
+        random, end_s = self.world.random(f"owner {name}"), round(self.setting.hours * 3600)
+        times = sorted(random.between(0, end_s) for _ in range(round(self.setting.hours * REFUSALS_PER_HOUR)))
+        return [(float(at_s), random.between(0, 99)) for at_s in times]
 
     def _draw_faults(self, names: Sequence[str], intensity: Intensity) -> None:
         links = [(relay, UTILITY) for relay in RELAYS]
@@ -282,7 +292,21 @@ class Levels:
             measure_s=MEASURE_S,
             phase_s=float(node.random.between(0, 86_399)),
         )
-        await WatchedFollower(node=node, der=leaf, servers=servers, me=me, store=store).run()
+        follower = WatchedFollower(node=node, der=leaf, servers=servers, me=me, store=store)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(follower.run())
+            group.create_task(self._refuse(node, follower))
+
+    async def _refuse(self, node: Node, follower: WatchedFollower) -> None:
+        """Have the owner refuse an event now and then, if there is any that he may refuse (E23)."""
+        while self._refusals[node.name]:
+            at_s, pick = self._refusals[node.name][0]
+            await node.clock.sleep(at_s - node.clock.deadline())
+            mrids = follower.refusable()
+            self._refusals[node.name].pop(0)  # whatever becomes of it: who dies over it does not come again
+            if mrids:
+                with contextlib.suppress(LinkError):
+                    await follower.opt_out(mrids[pick % len(mrids)])
 
     def _channels(
         self, node: Node, leaf: LeafEvidence, store: Store

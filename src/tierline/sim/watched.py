@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from tierline.engine.following.obey import OWNER, Obey, Persist, Seen
+from tierline.engine.following.obey import OWNER, Obey, OptOut, Persist, Seen
 from tierline.model.errors import LinkError
 from tierline.model.records import FollowedProgramsRecord, ResponseRecord
 from tierline.node.follower import Follower, Self, Server
-from tierline.sim.evidence import Take, second
+from tierline.sim.evidence import Refusal, Take, second
 from tierline.sim.inverter import InverterLink
 from tierline.storage.memory import MemoryStore
 
@@ -145,6 +145,10 @@ class WatchedFollower(Follower):
         self._der = der
         self._watched = servers
 
+    def refusable(self) -> list[Mrid]:
+        """Give the events that the owner may refuse now; none while nothing is obeyed."""
+        return self._obey.refusable() if isinstance(self._obey, WatchedMachine) else []
+
     def _take_facts(self, facts: DeviceFacts) -> None:
         is_first = self._obey is None
         super()._take_facts(facts)
@@ -178,6 +182,19 @@ class WatchedMachine(Obey):
         """Give the events that are remembered."""
         return self._inner.events()
 
+    def why_not_opt_out(self, mrid: Mrid) -> str:
+        """Say why an event cannot be refused."""
+        return self._inner.why_not_opt_out(mrid)
+
+    def refusable(self) -> list[Mrid]:
+        """Give the events that the owner may refuse now, in order."""
+        return sorted(
+            event.mrid
+            for events in self._inner.events().values()
+            for event in events
+            if not self._inner.why_not_opt_out(event.mrid)
+        )
+
     def seen(self, channel: ChannelId) -> ProgramsSeen | None:
         """Give the last walk of a channel."""
         return self._inner.seen(channel)
@@ -189,6 +206,8 @@ class WatchedMachine(Obey):
     def handle(self, event: ObeyEvent, now: datetime) -> tuple[ObeyEffect, ...]:
         """Take in what happened; note the walks, and what is to be made durable."""
         effects = self._inner.handle(event, now)
+        if isinstance(event, OptOut):
+            self._der.opt_out(Refusal(at_s=self._node.clock.deadline(), mrid=event.mrid))
         if isinstance(event, Seen) and event.walk.channel == OWNER:
             assert self._der.owner is not None
             self._der.owner.take(self._node.clock.deadline(), second(now), event.walk.programs)

@@ -7,7 +7,7 @@ from tierline.model.identity import ChannelId, DerId, Lfdi, Mrid, PartyId
 from tierline.model.programs import ResponseStatus
 from tierline.model.records import OutboxRecord
 from tierline.operations.following.outbox import as_response
-from tierline.sim.evidence import DerEvidence, Inverter, Shown, Take, Window, second
+from tierline.sim.evidence import DerEvidence, Inverter, Refusal, Shown, Take, Window, second
 from tierline.sim.loop import START
 from tierline.sim.owner_evidence import OwnerAsked, OwnerEvidence
 
@@ -45,6 +45,16 @@ def test_a_walk_is_durable_once_what_came_of_it_was_kept():
     watched.take(take(2.0))
     watched.keep(effect.put)
     assert [one.is_durable for one in watched.takes] == [True, False]
+
+
+def test_what_the_owner_refused_counts_once_it_is_durable():
+    watched, effect = der(), persist()
+    watched.opt_out(Refusal(at_s=1.0, mrid=Mrid("A")))
+    watched.ask(effect)
+    watched.opt_out(Refusal(at_s=2.0, mrid=Mrid("B")))
+    watched.keep(effect.put)
+    watched.begin(5.0, None)
+    assert [(one.mrid, one.is_durable) for one in watched.refusals] == [("A", True)]
 
 
 def test_a_new_life_forgets_the_walks_that_were_not_durable():
