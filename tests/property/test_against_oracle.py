@@ -1,10 +1,9 @@
 """`Obey` against the oracle, an independent second reading of docs/rules.md: the same schedules, the same offsets."""
 
-import importlib.util
 import random
 from decimal import Decimal
-from pathlib import Path
 
+import engine_player as p
 import pytest
 
 from tierline.sim.oracle import History, OracleEvent, OracleProgram, Walk, applied, responses
@@ -12,17 +11,6 @@ from tierline.sim.oracle import History, OracleEvent, OracleProgram, Walk, appli
 MODES = ("max_lim_w_pct", "fixed_w_pct", "target_var", "dynamic_reactive_current")
 """Of four different quantities, so that none is in the way of another (A5 is not the oracle's business)."""
 UNTIL = 200.0
-
-
-def load_player():
-    path = Path(__file__).parents[1] / "unit" / "engine" / "player.py"
-    spec = importlib.util.spec_from_file_location("engine_player", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-p = load_player()
 
 
 def some_offset(luck):

@@ -1,23 +1,11 @@
 """A power cut between any two steps repeats a step and nothing else."""
 
-import importlib.util
 from decimal import Decimal
-from pathlib import Path
 
+import engine_player as p
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-
-def load_player():
-    path = Path(__file__).parents[1] / "unit" / "engine" / "player.py"
-    spec = importlib.util.spec_from_file_location("engine_player", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-p = load_player()
 
 
 class Luck:

@@ -1,10 +1,10 @@
 """The fixed vectors of BASIC-015 to BASIC-026, played to `Obey`."""
 
-import importlib.util
 import runpy
 from decimal import Decimal
 from pathlib import Path
 
+import engine_player as p
 import pytest
 
 HERE = Path(__file__).parent
@@ -15,16 +15,6 @@ NAMES = {
     "opModVoltVar": "volt_var",
     "setGradW": "grad_w_pct_per_s",
 }
-
-
-def load_player():
-    spec = importlib.util.spec_from_file_location("engine_player", HERE / "player.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-p = load_player()
 
 
 def canonical(modes):

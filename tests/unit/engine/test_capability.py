@@ -1,9 +1,8 @@
 """Values that a DER does not keep: refused when an event is taken up, of that event alone (docs/rules.md E5)."""
 
-import importlib.util
 from decimal import Decimal
-from pathlib import Path
 
+import engine_player as p
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,16 +13,6 @@ from tierline.engine.lifecycle import State
 from tierline.model.capability import Capability, Keeps, Span
 from tierline.model.control import Curve, CurvePoint, Reference
 from tierline.model.identity import Mrid
-
-
-def load_player():
-    spec = importlib.util.spec_from_file_location("engine_player", Path(__file__).parent / "player.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-p = load_player()
 
 WIDE = Span(low=Decimal(-1000), high=Decimal(1000))
 FOUR_POINTS = Capability(

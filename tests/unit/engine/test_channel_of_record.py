@@ -1,9 +1,8 @@
 """The channel of record, and its change at a stated time (docs/rules.md A1, A8)."""
 
-import importlib.util
 from decimal import Decimal
-from pathlib import Path
 
+import engine_player as p
 import pytest
 
 from tierline.engine.following.obey import RecordChange
@@ -12,16 +11,6 @@ from tierline.model.control import Setpoints
 from tierline.model.errors import ConfigError
 from tierline.model.identity import ChannelId
 from tierline.model.parties import ChannelMode
-
-
-def load_player():
-    spec = importlib.util.spec_from_file_location("engine_player", Path(__file__).parent / "player.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-p = load_player()
 
 
 def change(t, channel):

@@ -1,8 +1,7 @@
-import importlib.util
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 
+import engine_player as p
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,15 +20,6 @@ from tierline.model.control import (
 from tierline.model.identity import ChannelId, PartyId
 from tierline.model.programs import ResponseStatus
 
-
-def load_player():
-    spec = importlib.util.spec_from_file_location("engine_player", Path(__file__).parent / "player.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-p = load_player()
 VALUES = {
     "connect": True,
     "max_lim_w_pct": Decimal("50.00"),

@@ -1,9 +1,8 @@
-import importlib.util
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 
+import engine_player as p
 import pytest
 
 from tierline.engine import lifecycle as lc
@@ -12,15 +11,6 @@ from tierline.model.control import Curve, CurvePoint, Droop, Setpoints
 from tierline.model.identity import Mrid
 from tierline.model.programs import ResponseStatus
 
-
-def load_player():
-    spec = importlib.util.spec_from_file_location("engine_player", Path(__file__).parent / "player.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-p = load_player()
 PROGRAM = p.program("F0", 5)
 RAMPED = Curve(
     mrid=Mrid("0" * 32),

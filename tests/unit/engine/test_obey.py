@@ -1,9 +1,8 @@
-import importlib.util
 import json
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 
+import engine_player as p
 import pytest
 
 from tierline.engine.following.obey import (
@@ -23,16 +22,6 @@ from tierline.model.identity import ChannelId
 from tierline.model.parties import ChannelMode
 from tierline.model.programs import ProgramsSeen
 from tierline.model.records import AppliedRecord, FollowedEventRecord, FollowedProgramsRecord, OutboxRecord
-
-
-def load_player():
-    spec = importlib.util.spec_from_file_location("engine_player", Path(__file__).parent / "player.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-p = load_player()
 
 
 def seen(*programs, channel=p.UTILITY, offset=0.0):

@@ -1,9 +1,8 @@
 """What the owner refuses (docs/rules.md E23)."""
 
-import importlib.util
 from decimal import Decimal
-from pathlib import Path
 
+import engine_player as p
 import pytest
 
 from tierline.engine.following.obey import Apply, Obey, OptOut, Persist, Persisted, Seen, WriteDone
@@ -11,16 +10,6 @@ from tierline.engine.lifecycle import State
 from tierline.model.control import EventStatus, Setpoints
 from tierline.model.parties import Authority
 from tierline.model.programs import ProgramsSeen
-
-
-def load_player():
-    spec = importlib.util.spec_from_file_location("engine_player", Path(__file__).parent / "player.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-p = load_player()
 
 
 def alone(**more):

@@ -1,9 +1,8 @@
 """What the owner says at the node itself, as a channel of its own (docs/rules.md A10)."""
 
-import importlib.util
 from decimal import Decimal
-from pathlib import Path
 
+import engine_player as p
 import pytest
 
 from tierline.engine.following.obey import DerChanged, RecordChange, owner_channel
@@ -11,15 +10,6 @@ from tierline.engine.lifecycle import State
 from tierline.model.control import Setpoints
 from tierline.model.errors import ConfigError
 
-
-def load_player():
-    spec = importlib.util.spec_from_file_location("engine_player", Path(__file__).parent / "player.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-p = load_player()
 OWNER = owner_channel(p.PARTY)
 BOTH = (p.UTILITY, OWNER)
 

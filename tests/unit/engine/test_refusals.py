@@ -1,10 +1,9 @@
 """What a DER refuses at the write is held back alone (docs/rules.md E24)."""
 
-import importlib.util
 import json
 from decimal import Decimal
-from pathlib import Path
 
+import engine_player as p
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,16 +12,6 @@ from tierline.engine.following.obey import DerChanged
 from tierline.engine.lifecycle import State
 from tierline.model.capability import Firmness, Refusal
 from tierline.model.records import AppliedRecord
-
-
-def load_player():
-    spec = importlib.util.spec_from_file_location("engine_player", Path(__file__).parent / "player.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-p = load_player()
 
 NEVER = Refusal(reason="it does not fit", firmness=Firmness.NEVER)
 DECLINED = Refusal(reason="exception 3", firmness=Firmness.DECLINED)

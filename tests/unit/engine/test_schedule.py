@@ -1,24 +1,14 @@
 """The sentences of docs/rules.md that random schedules seldom reach; the rest is compared with the oracle."""
 
-import importlib.util
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
+
+import engine_player as p
 
 from tierline.engine.following.schedule import FORGET_AFTER, Schedule, ScheduleRules, in_program_order
 from tierline.engine.lifecycle import State
 from tierline.model.control import EventStatus
 from tierline.model.programs import ResponseStatus
-
-
-def load_player():
-    spec = importlib.util.spec_from_file_location("engine_player", Path(__file__).parent / "player.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-p = load_player()
 
 
 def schedule(draw=p.middle, **more):

@@ -1,8 +1,7 @@
-import importlib.util
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
+import engine_player as p
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,16 +15,6 @@ from tierline.engine.serving_status import (
     served_status,
 )
 from tierline.model.control import EventStatus
-
-
-def load_player():
-    spec = importlib.util.spec_from_file_location("engine_player", Path(__file__).parent / "player.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-p = load_player()
 
 
 def shown(control, t, *siblings):
