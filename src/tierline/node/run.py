@@ -12,7 +12,6 @@ import structlog
 
 from tierline.node.compose import Databases, compose, prepare, self_principal
 from tierline.node.config import load_config
-from tierline.node.field import Field, compose_field
 from tierline.node.owner import serve_owner
 from tierline.node.supervise import supervise
 from tierline.operations.following.outbox import forget_posted
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from tierline.node.compose import Node
     from tierline.node.config import NodeConfig
+    from tierline.node.field import Field
     from tierline.node.notifying import Telling
 
 log = structlog.get_logger(__name__)
@@ -55,12 +55,21 @@ async def run_files(paths: Sequence[Path], console: Console | None = None) -> No
             if config.field is None:
                 databases.hold(config.database, config.node.name)
                 nodes.append(compose(config, databases))
-        fields = [compose_field(config) for config in configs if config.field is not None]
+        fields = _fields_of([config for config in configs if config.field is not None])
         for node in nodes:
             await prepare(node)
         await _until_stopped(nodes, fields, console)
     finally:
         databases.close()
+
+
+def _fields_of(configs: Sequence[NodeConfig]) -> list[Field]:
+    """Compose what is simulated; nobody else needs what that takes to import."""
+    if not configs:
+        return []
+    from tierline.node.field import compose_field
+
+    return [compose_field(config) for config in configs]
 
 
 async def _until_stopped(nodes: Sequence[Node], fields: Sequence[Field], console: Console | None) -> None:

@@ -2,6 +2,8 @@ import asyncio
 import os
 import runpy
 import signal
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -53,6 +55,24 @@ async def test_nodes_run_until_they_are_told_to_stop(folder, by):
     assert any(line["event"] == "stopping" for line in logs)
     databases = [folder / "state" / "tierline.db"]
     assert [path for path in databases if path.exists()] == databases
+
+
+async def test_what_is_simulated_runs_until_it_is_told_to_stop(tmp_path):
+    small = runpy.run_path(str(Path(__file__).parent / "test_field.py"))
+    (tmp_path / "small.json").write_text(small["GRID"])
+    (tmp_path / "small.toml").write_text(small["PLANT"])
+    plant = tmp_path / "plant.toml"
+    plant.write_text(
+        '[node]\nname = "plant"\nlevel = 1\nparty = "owners"\nstate = "."\n[field]\nscenario = "./small.toml"\nports = [0, 0]\n'
+    )
+    logs = await stopped([plant])
+    assert [line["fields"] for line in logs if line["event"] == "ready"] == [1]
+
+
+def test_who_simulates_nothing_imports_no_arrays():
+    script = "import sys, tierline.node.run; print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 async def test_a_console_is_added_where_an_operator_part_stands(folder):
