@@ -56,7 +56,7 @@ def create_tariff(
     found = session.client.create_tariff(
         description, currency, price_power_of_ten=step, group=group, flow=flow, primacy=primacy
     )
-    words = f"tariff {found['mrid']} ({found['description']}) was made for {found['audience']}"
+    words = f"tariff {found['mrid']} ({found['description']}) made, for {found['audience']}"
     session.show(found, lambda: typer.echo(words))
 
 

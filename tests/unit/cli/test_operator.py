@@ -380,7 +380,7 @@ def test_a_tariff_says_whom_it_concerns_and_its_prices_can_be_withdrawn(node, no
     node("group", "create", "contract 7")
     made = node_json("price", "tariff", "feed-in", "--currency", 978, "--group", "contract 7", "--received")
     assert (made["audience"], made["flow"], made["primacy"]) == ("contract 7", "received", 1)
-    assert "was made for everybody" in node("price", "tariff", "day ahead", "--currency", 978, "--primacy", 70)
+    assert "made, for everybody" in node("price", "tariff", "day ahead", "--currency", 978, "--primacy", 70)
     assert "there is no group" in node("price", "tariff", "x", "--currency", 978, "--group", "moon", code=1)
     listed = node("price", "tariffs")
     assert all(word in listed for word in (made["mrid"], "contract 7", "received", "everybody", "here"))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tierline.model.identity import GroupId
+from tierline.model.identity import GroupId, Mrid
 
 NOON = "2026-06-18T12:00:00Z"
 
@@ -72,6 +72,16 @@ async def test_a_tariff_that_is_not_there_is_404(api, name):
     assert (await api.delete(f"/tariffs/{name}")).status_code == 404
     new = {"description": "x", "currency": 978, "group": name}
     assert (await api.post("/tariffs", json=new)).status_code == 404
+
+
+async def test_a_beginning_that_does_not_say_which_tariff_is_answered_why(api, tariff, serving):
+    short = await api.get(f"/tariffs/{tariff[:5]}/prices")
+    assert (short.status_code, "it is too short" in short.text) == (404, True)
+    twin = tariff[:31] + ("0" if tariff[31] != "0" else "1")
+    serving.tariffs[Mrid(twin)] = replace(serving.tariffs[Mrid(tariff)], mrid=Mrid(twin))
+    both = await api.get(f"/tariffs/{tariff[:31]}/prices")
+    assert (both.status_code, "2 of them begin with it" in both.text) == (404, True)
+    assert (await api.get(f"/tariffs/{twin.lower()}/prices")).status_code == 200
 
 
 async def test_what_cannot_be_is_refused(api, tariff):

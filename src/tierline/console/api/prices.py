@@ -7,10 +7,9 @@ from fastapi import APIRouter, Query
 from tierline.console.api import models
 from tierline.console.api.access import Operator, Reader
 from tierline.console.api.faults import NotThere
-from tierline.console.api.finding import group_named
+from tierline.console.api.finding import group_named, mrid_named
 from tierline.engine.price_status import ends, holds
-from tierline.model.errors import PeerError
-from tierline.model.identity import Mrid, parse_mrid
+from tierline.model.identity import Mrid
 from tierline.model.records import Flow, PriceRecord, TariffRecord
 from tierline.operations.serving import prices
 from tierline.operations.serving.state import Serving
@@ -75,12 +74,7 @@ def _named(serving: Serving, name: str) -> TariffRecord:
 
     Raises: NotThere.
     """
-    wanted = name.strip().upper()
-    found = [mrid for mrid in serving.tariffs if len(wanted) >= 6 and mrid.startswith(wanted)]
-    try:
-        record = serving.tariffs.get(found[0] if len(found) == 1 else parse_mrid(name))
-    except PeerError:
-        record = None
+    record = serving.tariffs.get(mrid_named(name, serving.tariffs, "tariff"))
     if record is None:
         raise NotThere(f"there is no tariff {name}; `tierline price tariffs` shows those there are")
     return record

@@ -231,7 +231,7 @@ def _record(serving: Serving, tariff: TariffRecord, price: NewPrice, now: dateti
     steps = price.price.scaleb(-tariff.price_power_of_ten)
     if steps != steps.to_integral_value() or abs(steps) > _PRICE_MAX:
         raise ConfigError(
-            f"{price.price} is no price of this tariff, which counts in steps of {Decimal(1).scaleb(tariff.price_power_of_ten)}"
+            f"{price.price:f} is no price of this tariff, which counts in steps of {Decimal(1).scaleb(tariff.price_power_of_ten):f}"
         )
     if not 1 <= price.duration_s <= _DURATION_MAX_S:
         raise ConfigError(f"a price holds for at least one second, not {price.duration_s}")
