@@ -22,6 +22,7 @@ from tierline.engine.following.obey import (
     WriteDone,
     owner_channel,
 )
+from tierline.model.capability import ANYTHING, Capability, Keeps, Span
 from tierline.model.control import Control, EventStatus, Interval, PowerFactor, ResponseRequired, Setpoints
 from tierline.model.functions import FUNCTIONS, Merge, Unit, quantity_at
 from tierline.model.parties import Authority, Channel, ChannelMode
@@ -359,10 +360,43 @@ def some_history(luck):
     )
 
 
+# --- what the device keeps ---------------------------------------------------------------------------------------------------------------
+
+
+def some_capability(luck):
+    """Say of some functions what the device keeps of them (E5): all of it, a part, or nothing."""
+    found = {}
+    for name in sorted(set(OF_DEFAULTS) - set(PERMISSIONS)):
+        if luck.random() < 0.4:
+            part, numbers = ("value", [OF_DEFAULTS[name](luck) for _ in range(2)])
+            if name in POWER_FACTORS:
+                part, numbers = ("displacement", [one.displacement for one in numbers])
+            low, high = luck.choice(((min(numbers), luck.choice((100, 10_000))), (-8_000, max(numbers))))
+            span = Span(low=Decimal(low), high=Decimal(high), finest=Decimal(luck.choice((0, 0, 0, 2, 1000))))
+            found[name] = Keeps(parts={part: span} if luck.random() < 0.9 else {})
+    return Capability(functions=found)
+
+
+def keeper(capability):
+    """Read what E5 (c) says of bare numbers and power factors a second time."""
+
+    def keeps(name, value):
+        known = capability.functions.get(name)
+        if known is None:
+            return True
+        part, number = ("displacement", value.displacement) if isinstance(value, PowerFactor) else ("value", value)
+        if part not in known.parts:
+            return False
+        span = known.parts[part]
+        return span.low <= number <= span.high and (number == 0 or abs(number) >= span.finest)
+
+    return keeps
+
+
 # --- the comparison ---------------------------------------------------------------------------------------------------------------------
 
 
-def rules_of(history):
+def rules_of(history, capability=ANYTHING):
     return ObeyRules(
         der_id="the-der",
         lfdi=None,
@@ -376,6 +410,7 @@ def rules_of(history):
         ),
         mode=ChannelMode.DUAL if history.is_dual else ChannelMode.SINGLE,
         supported=history.supported,
+        capability=capability,
         ratings=Ratings(set_max_w=SET_MAX_W, set_max_charge_rate_w=SET_MAX_CHARGE_RATE_W, at_pcc=history.is_at_pcc),
         supersede_code=history.supersede_code,
         owner_limits=Setpoints.of(history.owner_limits),
@@ -414,7 +449,9 @@ def as_decided(decision, history):
         },
         watts_by_side(decision.setpoints, at_pcc=history.is_at_pcc),
         sorted(
-            (one.function, one.channel, one.mrid, one.binding) for one in decision.explanation if is_limit(one.function)
+            (one.function, one.channel, one.mrid, one.binding)
+            for one in decision.explanation
+            if is_limit(one.function) and one.binding is not None  # what is left out is told, but is no limit
         ),
         sorted(name for name in decision.setpoints if not is_limit(name)),
     )
@@ -449,9 +486,9 @@ def source_of(source):
     return default_mrid(source[8:]) if source.startswith("default:") else source
 
 
-def play(history, luck, restarts=()):
+def play(history, luck, restarts=(), capability=ANYTHING):
     """Play a schedule to the machine; give what it decided second by second, and the player."""
-    player = Player(rules_of(history), luck.randint)
+    player = Player(rules_of(history, capability), luck.randint)
     walks = {walk.at: (channel.name, walk) for channel in history.channels for walk in channel.walks}
     walks |= {walk.at: (OWNER, walk) for walk in history.owner_says}
     found = {}
@@ -471,11 +508,15 @@ def play(history, luck, restarts=()):
     return found, player
 
 
-def differences(seed, *, restarts=()):
+def differences(seed, *, restarts=(), limited=False):
     """Play one random schedule to both; give what differs, for a person to read."""
     luck = random.Random(seed)
-    history = some_history(luck)
-    found, player = play(history, luck, restarts)
+    history, capability = some_history(luck), ANYTHING
+    if limited:
+        capability = some_capability(luck)
+        keeps = keeper(capability)
+        history = replace(history, keeps=keeps, owner_limits=kept(history.owner_limits, keeps))
+    found, player = play(history, luck, restarts, capability)
     history = with_draws(history, player.draws)
     told = list(tell(history))
     if not told:
@@ -498,6 +539,10 @@ def differences(seed, *, restarts=()):
         if answered.get(event) != expected.get(event)
     ]
     return wrong + channel_violations(history), history
+
+
+def kept(values, keeps):
+    return {name: value for name, value in values.items() if keeps(name, value)}
 
 
 def with_draws(history, draws):
@@ -532,6 +577,14 @@ def test_obey_agrees_with_the_oracle_on_several_channels_although_it_restarts(se
     luck = random.Random(-1 - seed)
     restarts = [second + luck.choice((0, 0.25, 0.75)) for second in luck.sample(range(100), 8)]
     wrong, history = differences(seed, restarts=restarts)
+    assert not wrong, (wrong, history)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_obey_agrees_with_the_oracle_on_several_channels_about_what_the_device_does_not_keep(seed):
+    luck = random.Random(-1 - seed)
+    restarts = [second + luck.choice((0, 0.25, 0.75)) for second in luck.sample(range(100), luck.choice((0, 0, 4)))]
+    wrong, history = differences(seed, restarts=restarts, limited=True)
     assert not wrong, (wrong, history)
 
 

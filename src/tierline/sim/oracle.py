@@ -6,7 +6,7 @@ The rules E1 to E23 cited below are those of docs/rules.md; one channel only: `s
 Times are seconds on the server's clock.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 SCHEDULED, ACTIVE, CANCELLED, CANCELLED_WITH_RANDOMIZATION, SUPERSEDED = range(5)
@@ -74,6 +74,14 @@ class Walk:
 Draws = Mapping[str, tuple[float, float, float | None]]
 """Event mRID to the offsets (r1, r2, r3) the DER really drew; r3 is None while it was never needed (E1, E19)."""
 
+Keeps = Callable[[str, object], bool]
+"""Whether a value of a mode lies within the capability of the DER (E5)."""
+
+
+def _everything(_mode: str, _value: object) -> bool:
+    """E5: where nothing is known of a mode, all its values are kept."""
+    return True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
@@ -89,6 +97,8 @@ class History:
     """E18: "7" answers 7 always; "14" answers 14 to an event of another program that never started."""
     opt_outs: tuple[tuple[str, float], ...] = ()
     """E23: which event the owner refused, and when; only such as may be refused."""
+    keeps: Keeps = _everything
+    """E5 (c): whether a value is within the capability of the DER, which does not change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,7 +301,7 @@ class _Story:
             or not event.valid
         ):  # E5
             self.finish(seen, INVALID)
-        elif not set(event.modes) <= self.history.supported:  # E5: as a whole
+        elif not all(self.keeps(mode, value) for mode, value in event.modes.items()):  # E5: as a whole
             self.finish(seen, NOT_APPLICABLE)
         else:
             seen.needs_draws = True
@@ -301,6 +311,10 @@ class _Story:
                 self.say(seen, RECEIVED)  # E6
                 if not self.is_of_record:  # A1
                     self.finish(seen, ABORTED_BY_SERVER)
+
+    def keeps(self, mode: str, value: object) -> bool:
+        """E5 (a) and (c): the DER carries the mode out, and the value is not outside its capability."""
+        return mode in self.history.supported and self.history.keeps(mode, value)
 
     def see_status(self, seen: _Seen, status: int) -> None:
         """E7: of an event seen before only the status is read. E19 says what it means."""
@@ -460,6 +474,8 @@ class _Story:
             for mode, seen in self.events_in_effect().items()
         }
         for mode, program in self.defaults().items():
+            if not self.keeps(mode, program.default[mode]):
+                continue  # E5: left out, and the default of no other program takes its place
             values.setdefault(mode, Applied(value=program.default[mode], source=f"default:{program.mrid}"))
         return values
 

@@ -23,7 +23,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from tierline.model.functions import FUNCTIONS, Bound, Merge, Quantity, Unit, quantity_at
-from tierline.sim.oracle import ABORTED_BY_SERVER, Draws, History, Walk, _Story
+from tierline.sim.oracle import ABORTED_BY_SERVER, Draws, History, Keeps, Walk, _everything, _Story
 
 OWNER = "owner"
 """The channel of what the owner says at the node (A10), and the one named for his standing limits."""
@@ -88,6 +88,8 @@ class ChannelsHistory:
     """E23: the authority classes whose events may be refused."""
     record_changes: tuple[tuple[float, str], ...] = ()
     """A8: from when on which channel is of record; before, it is that of the lowest rank (A1)."""
+    keeps: Keeps = _everything
+    """E5 (c): whether a value is within the capability of the DER, which does not change; the owner's standing limits are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +222,7 @@ class _Chorus:
             supported=supported & _LIMITS if channel.name == OWNER else supported,
             supersede_code=self.history.supersede_code,
             opt_outs=self.history.opt_outs if channel.authority in self.history.refusable else (),
+            keeps=self.history.keeps,
         )
 
     # --- the passing of time -------------------------------------------------------------------------------------------------
@@ -325,7 +328,7 @@ class _Chorus:
                 rank=(-channel.authority, -channel.rank, *story.rank(seen)),
             )
         for function, program in defaults.items():
-            if function not in events and function in story.history.supported:
+            if function not in events and story.keeps(function, program.default[function]):
                 yield _Wish(
                     function=function,
                     value=program.default[function],
