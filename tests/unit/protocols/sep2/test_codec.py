@@ -507,13 +507,16 @@ HOSTILE = {
 def test_hostile_input_is_refused_quickly_and_cheaply(data, complaint):
     parse(render(Error(reason_code=0)))  # compiling is not what is measured
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.process_time()
-    with pytest.raises(PeerError) as refused:
-        parse(data)
+    spent = []
+    for _ in range(3):  # the least counts: garbage of the tests before is collected at any time
+        start = time.process_time()
+        with pytest.raises(PeerError) as refused:
+            parse(data)
+        spent.append(time.process_time() - start)
     assert any(part in str(refused.value) for part in complaint.split("|"))
     assert len(str(refused.value)) < 300
     # the goal is 50 ms of CPU and 32 MiB on an idle machine; a busy one gets room
-    assert time.process_time() - start < 0.25
+    assert min(spent) < 0.25
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 32 << 10
 
 
