@@ -58,9 +58,11 @@ class Site:
             self.gateway = self.spine.gateway("gw", listener.port, port, device.pin)
             following = group.create_task(self.gateway.follower.run())
             await self.spine.until(lambda: self.state.last_seen, 120)
-            yield self
-            following.cancel()
-        await self.spine.close()
+            try:
+                yield self
+            finally:
+                following.cancel()
+                await self.spine.close()
 
     @property
     def image(self):
@@ -70,6 +72,9 @@ class Site:
     def group_id(self):
         (feeder, *_) = sorted(topology.elements_of(self.state, POINT) & {f.id for f in self.state.grid.feeders})
         return topology.find_group(self.state, feeder).group.id
+
+    async def reasons(self):
+        return {entry["function"]: entry["reason"] for entry in (await self.explained())["explanation"]}
 
     async def send(self, *, duration_s=3600, **setpoints):
         order = dispatch.Order(
@@ -120,7 +125,9 @@ async def test_a_default_with_too_many_points_is_left_out_and_the_rest_of_it_is_
         await site.spine.until(lambda: site.image.block(704).code("WMaxLimPctEna") == 1, 3 * POLL_S)
         assert site.image.block(704).value("WMaxLimPct") == 70
         assert site.image.block(705).code("Ena") == 0
-        reasons = {entry["function"]: entry["reason"] for entry in (await site.explained())["explanation"]}
+        async with asyncio.timeout(10):  # what is explained is kept after the register was written and read back
+            while "volt_var" not in (reasons := await site.reasons()):
+                await asyncio.sleep(0.02)
         assert reasons["volt_var"] == "volt_var has 8 points; the device takes at most 4"
 
 
