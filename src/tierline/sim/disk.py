@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from tierline.model.errors import ConfigError, LinkError
 from tierline.sim.faults import Fault
+from tierline.sim.store_behind import StoreBehind
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
     from tierline.model.records import Record
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-R = TypeVar("R", bound="Record")
 
 
 class CrashedError(asyncio.CancelledError):
@@ -127,11 +127,11 @@ class Disk:
             raise CrashedError(f"{fault} at write {self.writes}")
 
 
-class DurableStore:
+class DurableStore(StoreBehind):
     """A store on a simulated disk: a commit takes time, may be refused, and may be the last thing the node does."""
 
     def __init__(self, store: Store, disk: Disk, random: Random, pause: Callable[[float], Awaitable[None]]) -> None:
-        self._store = store
+        super().__init__(store)
         self._disk = disk
         self._random = random
         self._pause = pause
@@ -163,30 +163,6 @@ class DurableStore:
         count = await self._store.forget_before(kind, time, limit=limit)
         self._disk.after_write()
         return count
-
-    def load(self, kind: type[R]) -> list[R]:
-        """Read all records of one kind, in order of their key."""
-        return self._store.load(kind)
-
-    def load_since(self, kind: type[R], time: datetime, *, limit: int = 10_000) -> list[R]:
-        """Read readings or audit records at or after a time, oldest first."""
-        return self._store.load_since(kind, time, limit=limit)
-
-    def load_pending(self, kind: type[R]) -> list[R]:
-        """Read those records of one kind whose time is still to come about."""
-        return self._store.load_pending(kind)
-
-    def each(
-        self,
-        kind: type[R],
-        *,
-        of: Sequence[object] = (),
-        prefix: str = "",
-        after: Sequence[object] = (),
-        newest_first: bool = False,
-    ) -> Iterator[R]:
-        """Read records of one kind, one by one, in order of their key."""
-        return self._store.each(kind, of=of, prefix=prefix, after=after, newest_first=newest_first)
 
     def close(self) -> None:
         """Close nothing: the disk keeps the store for the next start."""

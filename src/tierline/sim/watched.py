@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from tierline.engine.following.obey import OWNER, Obey, OptOut, Persist, Seen
 from tierline.model.errors import LinkError
@@ -11,10 +11,11 @@ from tierline.model.records import FollowedProgramsRecord, ResponseRecord
 from tierline.node.follower import Follower, Self, Server
 from tierline.sim.evidence import Refusal, Take, second
 from tierline.sim.inverter import InverterLink
+from tierline.sim.store_behind import StoreBehind
 from tierline.storage.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from tierline.engine.arbitration import Applied
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from tierline.ports import DeviceFacts, Store
     from tierline.sim.evidence import DerEvidence, Seeing
     from tierline.sim.nodes import Node
-
-R = TypeVar("R", bound="Record")
 
 
 class Watched(Server, Protocol):
@@ -71,11 +70,11 @@ class DerStore(MemoryStore):
         self._der.keep(put)
 
 
-class WatchedStore:
+class WatchedStore(StoreBehind):
     """A store as the follower sees it, which tells when it refuses."""
 
     def __init__(self, inner: Store, node: Node, der: DerEvidence) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._node = node
         self._der = der
 
@@ -85,46 +84,11 @@ class WatchedStore:
         Raises: LinkError when the disk refuses.
         """
         try:
-            await self._inner.commit(put, delete)
+            await super().commit(put, delete)
         except LinkError:
             self._der.refuse(self._node.clock.deadline(), put)
             raise
         self._der.accept(self._node.clock.deadline(), put)
-
-    async def forget_before(self, kind: type[Record], time: datetime, *, limit: int = 10_000) -> int:
-        """Delete the oldest records of one kind.
-
-        Raises: LinkError when the disk refuses.
-        """
-        return await self._inner.forget_before(kind, time, limit=limit)
-
-    def load(self, kind: type[R]) -> list[R]:
-        """Read all records of one kind."""
-        return self._inner.load(kind)
-
-    def load_since(self, kind: type[R], time: datetime, *, limit: int = 10_000) -> list[R]:
-        """Read readings or audit records at or after a time."""
-        return self._inner.load_since(kind, time, limit=limit)
-
-    def load_pending(self, kind: type[R]) -> list[R]:
-        """Read those records of one kind whose time is still to come about."""
-        return self._inner.load_pending(kind)
-
-    def each(
-        self,
-        kind: type[R],
-        *,
-        of: Sequence[object] = (),
-        prefix: str = "",
-        after: Sequence[object] = (),
-        newest_first: bool = False,
-    ) -> Iterator[R]:
-        """Read records of one kind, one by one."""
-        return self._inner.each(kind, of=of, prefix=prefix, after=after, newest_first=newest_first)
-
-    def close(self) -> None:
-        """Close the store."""
-        self._inner.close()
 
 
 class WatchedFollower(Follower):
