@@ -453,8 +453,7 @@ def _server(
         )
     if len(paces) == 1:
         return next(iter(paces.values()))
-    known = (record for record in node.store.load(FollowedProgramsRecord) if record.channel == channel)
-    return SharedChannel(channel, paces, next(known, None))
+    return SharedChannel(channel, paces, next(node.store.each(FollowedProgramsRecord, of=(channel,)), None))
 
 
 def _own_der_id(config: NodeConfig) -> DerId:

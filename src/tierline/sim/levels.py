@@ -315,7 +315,7 @@ class Levels:
         servers: dict[ChannelId, Watched] = {}
         if leaf.way in {"D", "U"}:
             channels.append(Channel(id=FROM_UTILITY, party=PARTIES[UTILITY], authority=Authority.UTILITY, rank=1))
-            known = (record for record in store.load(FollowedProgramsRecord) if record.channel == FROM_UTILITY)
+            known = store.each(FollowedProgramsRecord, of=(FROM_UTILITY,))
             both = {name: MessageNorth(node, leaf, FROM_UTILITY, name) for name in (UTILITY, SUBSTATION)}
             servers[FROM_UTILITY] = WatchedShared(FROM_UTILITY, both, next(known, None))
         if leaf.way in {"A", "U"}:

@@ -126,11 +126,7 @@ def refusals(store: Store, channel: ChannelId) -> dict[str, str]:
     Raises: LinkError when the store cannot be read.
     """
     begin = f"price-refused/{channel}/"
-    return {
-        record.name.removeprefix(begin): record.value
-        for record in store.load(KnownRecord)
-        if record.name.startswith(begin)
-    }
+    return {record.name.removeprefix(begin): record.value for record in store.each(KnownRecord, prefix=begin)}
 
 
 def _refusal(party: PartyId, channel: ChannelId, what: str, why: str) -> KnownRecord:
