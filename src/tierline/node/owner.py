@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, is_dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tierline.node.compose import Node
     from tierline.node.config import NodeConfig
     from tierline.node.follower import Follower
+    from tierline.node.pricing import Pricing
     from tierline.operations.following.owner_limits import LimitOrder
     from tierline.ports import Clock, DeviceFacts, Random, Store
 
@@ -64,19 +65,11 @@ async def serve_owner(node: Node, follower: Follower) -> None:
     await supervise("owner", listen, node.clock, node.random, node=node.name)
 
 
-class Priced(Protocol):
-    """What knows the prices that are followed here: `pricing.Pricing`."""
-
-    def told(self) -> list[dict[str, object]]:
-        """Give the tariffs with their prices."""
-        ...
-
-
 class Desk:
     """Answers the owner."""
 
     def __init__(
-        self, follower: Follower, store: Store, clock: Clock, names: Random, pen: int, pricing: Priced
+        self, follower: Follower, store: Store, clock: Clock, names: Random, pen: int, pricing: Pricing
     ) -> None:
         self._pricing = pricing
         self._follower = follower

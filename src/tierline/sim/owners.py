@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tierline.model.control import Setpoints
 from tierline.model.identity import Mrid
 from tierline.node.owner import Desk
+from tierline.node.pricing import Pricing
 from tierline.sim.evidence import second
 from tierline.sim.operators import AGAIN_S
 from tierline.sim.owner_evidence import OwnerAsked
@@ -30,17 +31,10 @@ _OPEN = frozenset({"received", "started"})
 """States of a limit that can be cancelled."""
 
 
-class NoPrices:
-    """No tariff is followed."""
-
-    def told(self) -> list[dict[str, object]]:
-        """Give none."""
-        return []
-
-
 def desk_of(node: Node, follower: Follower, store: Store, pen: int) -> Desk:
     """Open the desk at which one life of a gateway hears its owner."""
-    return Desk(follower, store, node.clock, node.random, pen, NoPrices())
+    no_prices = Pricing(clock=node.clock, random=node.random, followed=None)
+    return Desk(follower, store, node.clock, node.random, pen, no_prices)
 
 
 class Owner:
