@@ -14,6 +14,7 @@ from tierline.model.errors import Unsupported
 from tierline.model.identity import Mrid
 from tierline.model.prices import Price, Tariff
 from tierline.model.records import Flow
+from tierline.protocols.sep2.mapping.telemetry import WATT_HOURS
 from tierline.protocols.sep2.mapping.times import read_time
 
 if TYPE_CHECKING:
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
         TimeTariffInterval,
     )
 
-_WATT_HOURS = 72
-"""Source: IEEE 2030.5-2018, UomType."""
-_KILO = 3
+KILO = 3
+"""powerOfTenMultiplier of the watt-hours that a price is for here."""
 _POWERS = range(-9, 10)
 """Source: IEEE 2030.5-2018, PowerOfTenMultiplierType."""
 _RUNNING = frozenset({EventStatus.SCHEDULED, EventStatus.ACTIVE})
@@ -40,8 +40,8 @@ def read_tariff(profile: TariffProfile, component: RateComponent, unit: ReadingT
 
     Raises: Unsupported for prices of anything but energy, or of a part of it only.
     """
-    if unit.uom != _WATT_HOURS:
-        raise Unsupported(f"its prices are for unit {unit.uom}, not for watt-hours (72)")
+    if unit.uom != WATT_HOURS:
+        raise Unsupported(f"its prices are for unit {unit.uom}, not for watt-hours ({WATT_HOURS})")
     if component.flow_rate_start_limit is not None or component.flow_rate_end_limit is not None:
         raise Unsupported("its prices hold within limits of power only")
     try:
@@ -49,7 +49,7 @@ def read_tariff(profile: TariffProfile, component: RateComponent, unit: ReadingT
         flow = Flow(unit.flow_direction or Flow.DELIVERED)
     except ValueError as error:
         raise Unsupported(f"its prices are for flow direction {unit.flow_direction}, not for 1 or 19") from error
-    power = (profile.price_power_of_ten_multiplier or 0) + _KILO - (unit.power_of_ten_multiplier or 0)
+    power = (profile.price_power_of_ten_multiplier or 0) + KILO - (unit.power_of_ten_multiplier or 0)
     if power not in _POWERS:
         raise Unsupported(f"its prices are in steps of 10^{power} per kWh, which is none of 10^-9 to 10^9")
     return Tariff(

@@ -15,6 +15,7 @@ from tierline.model.control import EventStatus
 from tierline.protocols.sep2.codec import render, render_fragment
 from tierline.protocols.sep2.hrefs import Href, Place
 from tierline.protocols.sep2.lists import der_control_key, mrid_descending
+from tierline.protocols.sep2.mapping.tariffs import KILO
 from tierline.protocols.sep2.mapping.telemetry import ELECTRICITY, ENERGY, WATT_HOURS
 from tierline.protocols.sep2.mapping.times import write_time
 from tierline.protocols.sep2.resources import der, metering, pricing
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from tierline.protocols.sep2.views.keeping import Asked, Keeping, Rates
     from tierline.protocols.sep2.views.sight import Sight
 
-KILO: Final = 3
-"""powerOfTenMultiplier of the watt-hours a price is for."""
 _DESCRIPTION_BYTES: Final = 32
 """Source: IEEE 2030.5-2018, String32."""
 _NO_ROLE: Final = 0
