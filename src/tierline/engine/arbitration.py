@@ -78,7 +78,7 @@ class Claim:
         return (self.channel, self.mrid)
 
     @property
-    def wish(self) -> "Wish":
+    def wish(self) -> Wish:
         """What is wanted, and by whom."""
         return (self.function, self.value, self.channel, self.mrid)
 
@@ -104,7 +104,7 @@ class Entry:
     """Why, in words an operator can read."""
 
     @property
-    def wish(self) -> "Wish":
+    def wish(self) -> Wish:
         """What is wanted, and by whom."""
         return (self.function, self.value, self.channel, self.mrid)
 

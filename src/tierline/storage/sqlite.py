@@ -320,9 +320,10 @@ class SqliteStore:
         """
         mapping, at = MAPPINGS[kind], len(of)
         fixed = (self._node, *mapping.written(of, 0))
-        low, high, is_low_in = mapping.written(after, at), mapping.written((), at), bool(prefix)
+        low, is_low_in = mapping.written(after, at), False
+        high: tuple[object, ...] = ()
         if prefix:
-            low, high = (prefix,), (prefix[:-1] + chr(ord(prefix[-1]) + 1),)
+            low, high, is_low_in = (prefix,), (prefix[:-1] + chr(ord(prefix[-1]) + 1),), True
         for size in chain(_PAGES, repeat(_PAGES[-1])):
             cut = Cut(at, len(low), is_low_in, len(high), newest_first)
             page = self._select(kind, page_of(mapping, cut), (*fixed, *low, *high, size))
