@@ -318,12 +318,12 @@ async def test_an_aggregator_is_told_of_its_members_readings_beyond_its_threshol
     assert {shown.all for shown in lists} == {2, 3, 4}
 
 
-async def test_an_event_that_begins_and_one_that_leaves_are_told_though_nobody_does_anything(bench):
-    await bench.subscribe()
+async def statuses_told(bench, publish):
+    """Publish what begins in two minutes and lasts as long; give what its list has, notice by notice, until it has left."""
     gateway = Scripted()
     async with bench.listener(gateway):
         async with bench.telling():
-            await bench.limit_feeder(50, in_s=120, duration_s=120)
+            await publish()
             await bench.spine.until(lambda: len(gateway.heard) == 2, 3600)
         bench.databases.close()
         # The end comes while nobody runs.
@@ -333,29 +333,25 @@ async def test_an_event_that_begins_and_one_that_leaves_are_told_though_nobody_d
             await bench.spine.until(lambda: len(gateway.heard) == 3, 3600)
             await bench.settled()
     shown = [parse(request.body, Notification).resource for request in gateway.heard]
-    assert [[item.event_status.current_status for item in listed.items] for listed in shown] == [[0], [1], []]
+    return [[item.event_status.current_status for item in listed.items] for listed in shown]
+
+
+async def test_an_event_that_begins_and_one_that_leaves_are_told_though_nobody_does_anything(bench):
+    await bench.subscribe()
+    assert await statuses_told(bench, lambda: bench.limit_feeder(50, in_s=120, duration_s=120)) == [[0], [1], []]
 
 
 async def test_a_price_that_begins_and_one_that_leaves_are_told_though_nobody_does_anything(bench):
     new = prices.NewTariff(description="day ahead", currency=978)
     tariff = await prices.create_tariff(OPERATOR, bench.state, new)
     await bench.subscribe(f"/tp/{short(tariff.mrid)}/rc/1/tti")
-    gateway = Scripted()
-    async with bench.listener(gateway):
-        async with bench.telling():
-            start = bench.spine.clock.now() + timedelta(seconds=120)
-            price = prices.NewPrice(start=start, duration_s=120, price=Decimal("0.12"))
-            await prices.set_prices(OPERATOR, bench.state, tariff.mrid, [price])
-            await bench.spine.until(lambda: len(gateway.heard) == 2, 3600)
-        bench.databases.close()
-        # The end comes while nobody runs.
-        await bench.spine.clock.sleep(180)
-        await bench.start()
-        async with bench.telling():
-            await bench.spine.until(lambda: len(gateway.heard) == 3, 3600)
-            await bench.settled()
-    shown = [parse(request.body, Notification).resource for request in gateway.heard]
-    assert [[item.event_status.current_status for item in listed.items] for listed in shown] == [[0], [1], []]
+
+    def publish():
+        start = bench.spine.clock.now() + timedelta(seconds=120)
+        price = prices.NewPrice(start=start, duration_s=120, price=Decimal("0.12"))
+        return prices.set_prices(OPERATOR, bench.state, tariff.mrid, [price])
+
+    assert await statuses_told(bench, publish) == [[0], [1], []]
 
 
 async def test_a_notice_waits_for_its_listener_and_for_a_restart_and_arrives_once(bench):
