@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tierline.node import compose
+from tierline.storage.sqlite import Database
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -28,6 +29,14 @@ async def clock(monkeypatch):
 
     made = IdleClock(SPEED)
     monkeypatch.setattr(compose, "clock_of", lambda _: made)
+    submit = Database.submit
+
+    def hold(database, call):
+        done = submit(database, call)
+        made.hold(done)
+        return done
+
+    monkeypatch.setattr(Database, "submit", hold)
     made.start()
     given_up = asyncio.get_running_loop().call_later(LONGEST_S, give_up)
     yield made

@@ -1,5 +1,7 @@
 """The bench itself: what the scripted head-end says is what the standard allows."""
 
+import asyncio
+
 import pytest
 from bench.documents import Assignment, Curve, Device, Event, Program, mrid
 from bench.schema import faults_of
@@ -30,3 +32,15 @@ def test_everything_the_scripted_head_end_says_is_valid_by_the_schema():
 
 def test_the_sfdi_of_the_bench_is_that_of_the_standards_example():
     assert Device("3E4F45AB31EDFE5B67E343E5E4562E31984E23E5").sfdi == 167261211391
+
+
+async def test_no_time_passes_while_something_is_written_down(clock):
+    """A slow disk would else make whoever waits for it late."""
+    done = asyncio.get_running_loop().create_future()
+    clock.hold(done)
+    before = clock.now()
+    await asyncio.sleep(0.05)
+    assert clock.now() == before
+    done.set_result(0)
+    await asyncio.sleep(0.05)
+    assert clock.now() > before

@@ -2,7 +2,8 @@
 
 A row lasts minutes of civil time and a second or two of the wall's, so a machine that is busy for half a second would miss a
 minute. Here time passes only while the event loop has nothing to do but wait, and each wait is credited up to a bound: neither
-the work of the row nor that of other programs makes anybody late. Everybody in a row, both sides, has this one clock.
+the work of the row nor that of other programs makes anybody late. Nor does a disk that takes its time: while something is being
+written down (`hold`) no time passes. Everybody in a row, both sides, has this one clock.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class IdleClock(RealClock):
     def __init__(self, speed: float) -> None:
         super().__init__(START, time.monotonic(), speed)
         self._waited_s = 0.0
+        self._held = 0
         self._loop = None
         self._select = None
         self._next = None
@@ -51,10 +53,19 @@ class IdleClock(RealClock):
         while (left_s := (when - self.now()).total_seconds()) > 0:  # noqa: ASYNC110 - time is looked at anew
             await asyncio.sleep(max(left_s / self.speed, 0.001))
 
+    def hold(self, done):
+        """Let no time pass until a future is done: something works on it outside the event loop."""
+        self._held += 1
+        done.add_done_callback(self._release)
+
+    def _release(self, _):
+        self._held -= 1
+
     def _wait(self, timeout):
         begun = time.monotonic()
         found = self._select(timeout)
-        self._waited_s += min(time.monotonic() - begun, MOST_S)
+        if not self._held:
+            self._waited_s += min(time.monotonic() - begun, MOST_S)
         return found
 
     def _turn(self):
