@@ -35,7 +35,7 @@ def served_status(control: Control, siblings: Iterable[Control], now: datetime) 
     """Say what the server shows; `siblings` are the events of the same program, the event itself may be among them."""
     if control.status in ENDED_EARLY:
         return control.status  # what was superseded above a relay stays so
-    if any(earliest_start(other) <= now for other in siblings if _supersedes(other, control)):
+    if any(earliest_start(other) <= now for other in siblings if supersedes(other, control)):
         return EventStatus.SUPERSEDED
     return EventStatus.SCHEDULED if now < earliest_start(control) else EventStatus.ACTIVE
 
@@ -75,7 +75,7 @@ def changed_by_time(controls: Iterable[Control], after: datetime, until: datetim
     return ChangedByTime(listed=max(listed, default=None), active=max(active, default=None))
 
 
-def _supersedes(other: Control, control: Control) -> bool:
+def supersedes(other: Control, control: Control) -> bool:
     """Say whether an event of the same program takes all of another's place (S3, E12)."""
     return (
         other.mrid != control.mrid

@@ -17,7 +17,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tierline.model.errors import LinkError
+from tierline.model.errors import Conflict, LinkError
 from tierline.model.identity import ChannelId, Lfdi, PartyId, der_id
 from tierline.model.parties import Authority, Channel, ChannelMode, Principal, Role
 from tierline.model.records import FollowedProgramsRecord
@@ -305,7 +305,7 @@ class Levels:
             mrids = follower.refusable()
             self._refusals[node.name].pop(0)  # whatever becomes of it: who dies over it does not come again
             if mrids:
-                with contextlib.suppress(LinkError):
+                with contextlib.suppress(LinkError, Conflict):  # Conflict: it ended meanwhile
                     await follower.opt_out(mrids[pick % len(mrids)])
 
     def _channels(

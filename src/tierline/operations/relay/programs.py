@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tierline.engine.access import Grants, Resource, ResourceKind, Verb, may
-from tierline.engine.serving_status import latest_end
+from tierline.engine.serving_status import latest_end, supersedes
 from tierline.engine.verdict import Deny
 from tierline.model.control import CANCELLED, Curve, EventStatus
 from tierline.model.errors import Unsupported
@@ -130,17 +130,26 @@ def _received(draft: Draft, provenance: Provenance | None, known: Provenance | N
 
 
 def _cancel_what_is_gone(draft: Draft, program: Program, served: Served) -> None:
-    """Take an event that is not shown any more for cancelled, unless it is over (docs/rules.md E10)."""
+    """Take an event that is not shown any more for cancelled, unless it is over (docs/rules.md R3).
+
+    One of which the server above says that it took nothing was cancelled before it began, also if it is over by now.
+    """
     shown = {control.mrid for control in program.controls}
+    opened = [control for control in program.controls if control.status in _OPEN]
     there = draft.now + timedelta(seconds=draft.seen.clock_offset_s)
     for record in served.controls.values():
         control = record.control
-        if control.mrid in shown or control.status is not EventStatus.SCHEDULED or latest_end(control) <= there:
+        if control.mrid in shown or control.status is not EventStatus.SCHEDULED:
             continue
-        gone = replace(control, status=EventStatus.CANCELLED, status_time=draft.now.replace(microsecond=0))
-        _put_control(draft, program.mrid, gone)
+        if any(supersedes(control, one) for one in opened):
+            at, reason = None, "not shown any more, and what it would have superseded is shown as not superseded"
+        elif latest_end(control) > there:
+            at, reason = draft.now.replace(microsecond=0), "not shown any more"
+        else:
+            continue
+        _put_control(draft, program.mrid, replace(control, status=EventStatus.CANCELLED, status_time=at))
         draft.changes.cancelled.append(control.mrid)
-        detail = {"program": program.mrid, "reason": "not shown any more"}
+        detail = {"program": program.mrid, "reason": reason}
         draft.note("relay", f"control {control.mrid}", "cancelled", detail)
 
 

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from tierline.engine.serving_status import served_status
 from tierline.model.control import Curve, CurvePoint, EventStatus, Setpoints
 from tierline.model.errors import ConfigError, Conflict
 from tierline.model.identity import Mrid
@@ -48,6 +49,22 @@ async def test_an_event_that_is_not_shown_any_more_before_its_end_is_cancelled(s
     assert changes.cancelled == [control.mrid]
     again = await mirror(above, scene.serving, scene.relayed, scene.seen(scene.program()))
     assert again.commits == 0
+
+
+@pytest.mark.parametrize("waited_s", [70, 60 + 30 + 600])
+async def test_what_is_gone_and_took_nothing_above_was_cancelled_before_it_began(scene, above, waited_s):
+    """A relay that was cut off meanwhile takes nothing from the event it would have superseded either (R3)."""
+    await scene.register()
+    older = scene.control(1)
+    newer = replace(scene.control(2), creation_time=older.creation_time + timedelta(seconds=1))
+    long = replace(older, interval=replace(older.interval, duration_s=3600))
+    await mirror(above, scene.serving, scene.relayed, scene.seen(scene.program(controls=[long, newer])))
+    scene.clock.move(seconds=waited_s)
+    shown = replace(long, status=EventStatus.ACTIVE)
+    changes = await mirror(above, scene.serving, scene.relayed, scene.seen(scene.program(controls=[shown])))
+    kept = controls_of(scene.serving, scene.program())
+    assert (kept[newer.mrid].status, changes.cancelled) == (EventStatus.CANCELLED, [newer.mrid])
+    assert served_status(kept[long.mrid], kept.values(), scene.clock.now()) is EventStatus.ACTIVE
 
 
 async def test_an_event_that_is_over_may_leave_its_list(scene, above):
